@@ -1,0 +1,153 @@
+"""The gate before the status: the two switches, in every combination, failing closed."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tasker_health.access import ACTION_INDEX, RESOURCE, Authenticator, BaseCoordinator, User
+from tasker_health.deadline import in_thread, within
+from tasker_health.dotted import load_dotted
+from tasker_health.errors import AuthenticationError, ConfigurationError, SettingsError, UnauthorizedError
+from tasker_health.request import Request
+from tasker_health.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class AccessFault(Exception):  # noqa: N818 -- not the caller's error but ours: answered with 500
+    """An authenticator or a coordinator broke.
+
+    Attributes:
+        error: The public name of what broke.
+    """
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class Gate:
+    """Lets a caller through to the status, or says why not.
+
+    Args:
+        settings: The switches and the dotted paths.
+        authenticator: Used in place of `auth.authenticator_class`.
+        coordinator_class: Used in place of `auth.authorization_coordinator_class`.
+
+    Raises:
+        ConfigurationError: A switch is on without what it needs, or a class does not import or fit.
+    """
+
+    def __init__(
+        self, settings: Settings, *, authenticator: Any = None, coordinator_class: type[Any] | None = None
+    ) -> None:
+        auth = settings.auth
+        if settings.health.status_requires_authentication and not auth.authentication_enabled:
+            raise SettingsError(
+                "health.status_requires_authentication", "true", "needs auth.authentication_enabled = true"
+            )
+        self._authenticator = authenticator or _authenticator(auth.authenticator_class)
+        self._coordinator_class = coordinator_class or _coordinator_class(auth.authorization_coordinator_class)
+        if auth.authentication_enabled and self._authenticator is None:
+            raise SettingsError("auth.authentication_enabled", "true", "needs auth.authenticator_class")
+        if auth.authorization_enabled and self._coordinator_class is None:
+            raise SettingsError("auth.authorization_enabled", "true", "needs auth.authorization_coordinator_class")
+        self._must_be_known = settings.health.status_requires_authentication and auth.authentication_enabled
+        self._must_be_permitted = auth.authorization_enabled
+        self._timeout_seconds = auth.timeout_seconds
+        self._broken: dict[str, str] = {}
+
+    @property
+    def open(self) -> bool:
+        """Whether everybody may pass without being looked at."""
+        return self._authenticator is None and not self._must_be_permitted
+
+    def problems(self) -> list[str]:
+        """Return what is broken now, for the `configuration` check."""
+        return list(self._broken.values())
+
+    async def admit(self, request: Request) -> None:
+        """Pass when the sender of *request* may read the status.
+
+        Raises:
+            AuthenticationError: Not known, but has to be; or the credentials are bad.
+            UnauthorizedError: Not permitted.
+            AccessFault: The authenticator or the coordinator broke.
+        """
+        user = None
+        if self._authenticator is not None:
+            user = await self._ask("Authentication", lambda: self._identify(request))
+        await self.authorize(user)
+
+    async def authorize(self, user: Any) -> None:
+        """Pass when *user*, who is already authenticated, may read the status. Raises as `admit`."""
+        if self._must_be_known and user is None:
+            raise AuthenticationError("Authentication is required to read the status")
+        if not self._must_be_permitted:
+            return
+        if user is not None and not isinstance(user, User):
+            log.warning(
+                "a user of type %s has no tasker_admin and has_tasker_permission: refused",
+                type(user).__name__,
+            )
+            raise UnauthorizedError(f"Not authorized to {ACTION_INDEX} on {RESOURCE}")
+        make = self._coordinator_class or BaseCoordinator
+        answer = await self._ask("Authorization", lambda: make(user).authorize(RESOURCE, ACTION_INDEX, {}))
+        if answer is not None:
+            raise self._fault("Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None"))
+
+    async def _ask(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what *call* answers within the deadline."""
+        try:
+            answer = await within(call(), self._timeout_seconds)
+        except (AuthenticationError, UnauthorizedError):
+            self._broken.pop(what, None)
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it fails closed
+            raise self._fault(what, error) from None
+        self._broken.pop(what, None)
+        return answer
+
+    async def _identify(self, request: Request) -> Any:
+        authenticate = self._authenticator.authenticate
+        if inspect.iscoroutinefunction(authenticate):
+            return await authenticate(request)
+        return await in_thread(lambda: authenticate(request), "authenticator")
+
+    def _fault(self, what: str, error: Exception) -> AccessFault:
+        log.error("%s failed closed: %s: %s", what.lower(), type(error).__name__, error)
+        self._broken[what] = f"{what.lower()} broke: {type(error).__name__}: {error}"
+        return AccessFault(f"{what} Configuration Error")
+
+
+def _authenticator(path: str | None) -> Any:
+    if path is None:
+        return None
+    key = "auth.authenticator_class"
+    found = load_dotted(path, key)
+    try:
+        made = found() if isinstance(found, type) else found
+    except Exception as error:  # noqa: BLE001 -- a constructor of the user's may raise anything
+        raise SettingsError(key, repr(path), f"cannot be made: {type(error).__name__}: {error}") from None
+    if not isinstance(made, Authenticator):
+        raise SettingsError(key, repr(path), "has no authenticate(request); give it one")
+    problems = made.validate_configuration() if hasattr(made, "validate_configuration") else []
+    if problems:
+        raise ConfigurationError(f"{key} = {path!r}: {'; '.join(problems)}")
+    return made
+
+
+def _coordinator_class(path: str | None) -> type[Any] | None:
+    if path is None:
+        return None
+    found = load_dotted(path, "auth.authorization_coordinator_class")
+    if not (isinstance(found, type) and callable(getattr(found, "authorize", None))):
+        raise SettingsError(
+            "auth.authorization_coordinator_class",
+            repr(path),
+            "is no class with authorize; inherit BaseCoordinator",
+        )
+    return found

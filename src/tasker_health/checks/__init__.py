@@ -1,0 +1,74 @@
+"""The room of checks: is this one thing well?
+
+A check has a name and is called. The rules for whoever writes one:
+
+* It answers by returning `None` or `True` (well), or a `CheckResult`; it fails by raising. `CheckFailed(reason)`
+  and `CheckDegraded(reason)` say why; any other exception gets the reason that it stands for, or `error`.
+  `False` is a failure, anything else is `error`/`invalid`.
+* An `async` check runs on the event loop and must not block it. A plain one runs in a thread of its own.
+* It is given until its deadline. After that an `async` one is cancelled; a plain one keeps its thread until it
+  returns, and is not called again before.
+* What it raises goes to the log, never into an answer: the log may hold hosts and users, an answer may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from tasker_health.errors import ConfigurationError
+from tasker_health.settings import CHECK_NAME
+
+
+@runtime_checkable
+class Check(Protocol):
+    """One thing that is looked at. Optional attribute `timed`: whether the answer says how long it took (yes)."""
+
+    @property
+    def name(self) -> str:
+        """`[a-z][a-z0-9_-]{0,62}`; the last part of `/ready/<check>`."""
+
+    @property
+    def critical(self) -> bool:
+        """Whether readiness depends on it."""
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """Its own deadline, within that of the whole answer; `None`: that of the answer."""
+
+    def __call__(self) -> Any:
+        """Look once; see the rules of the room."""
+
+
+@dataclass(frozen=True)
+class FunctionCheck:
+    """A function of the user's as a check. See `Health.check`."""
+
+    name: str
+    function: Callable[[], Any]
+    critical: bool = True
+    timeout_seconds: float | None = None
+
+    def __call__(self) -> Any:
+        """Call the function."""
+        return self.function()
+
+
+def validated(check: Check) -> Check:
+    """Return *check* when it has the form of one.
+
+    Raises:
+        ConfigurationError: It has not; the message says what is wrong.
+    """
+    if not isinstance(check, Check):
+        raise ConfigurationError(
+            f"check {check!r}: not a check; give it a name, critical, timeout_seconds and make it callable"
+        )
+    if not isinstance(check.name, str) or not CHECK_NAME.fullmatch(check.name):
+        raise ConfigurationError(f"check name {check.name!r}: allowed are {CHECK_NAME.pattern}, such as payment_api")
+    if check.timeout_seconds is not None and not check.timeout_seconds > 0:
+        raise ConfigurationError(
+            f"check {check.name}: timeout_seconds = {check.timeout_seconds}: allowed are seconds above 0"
+        )
+    return check

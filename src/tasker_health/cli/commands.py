@@ -1,0 +1,99 @@
+"""The commands, and how every one of them ends: one clear line and a code, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import click
+import typer
+
+from tasker_health import __version__
+from tasker_health.errors import ConfigurationError
+from tasker_health.loading import load_settings
+from tasker_health.settings import Settings
+
+NOT_ASKED = 2
+
+app = typer.Typer(
+    name="tasker-health",
+    help="Health endpoints that never hang and never lie.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="TOML file with the settings; TASKER_<GROUP>__<NAME> goes before it.")
+]
+
+
+def run_command() -> int:
+    """Run the command of `sys.argv`; return 2 with one line on standard error when it could not be carried out."""
+    try:
+        code: Any = app(standalone_mode=False)
+    except ConfigurationError as error:
+        sys.stderr.write(f"tasker-health: {error}\n")
+        return NOT_ASKED
+    except click.ClickException as error:
+        error.show()
+        return NOT_ASKED
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"tasker-health {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """Serve the health endpoints, from settings only, until SIGTERM or Ctrl-C."""
+    from tasker_health.cli.serve import serve_until_stopped
+
+    serve_until_stopped(_settings(config))
+
+
+@app.command()
+def check(
+    config: Config = None,
+    fail_on: Annotated[
+        Literal["unhealthy", "degraded"], typer.Option(help="From which state on the code is 1.")
+    ] = "unhealthy",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answers of ready and status as JSON.")] = False,
+) -> int:
+    """Ask what /ready and /status ask, in this process, and exit 0, 1 or 2."""
+    from tasker_health.cli.check import check_once
+
+    return check_once(_settings(config), fail_on=fail_on, as_json=as_json)
+
+
+@app.command()
+def probe() -> None:
+    """Ask a health endpoint over HTTP; see `tasker-health probe --help`."""
+    raise AssertionError("probe is run before Typer is imported")
+
+
+@app.command()
+def demo(
+    database_url: Annotated[
+        str | None, typer.Option(help="Where DBOS keeps the shop's work; default: SQLite in .tasker-health/.")
+    ] = None,
+    config: Config = None,
+) -> int:
+    """Run an order shop on DBOS, with its health endpoints beside it."""
+    from tasker_health.cli.demo import run_demo
+
+    return run_demo(_settings(config), database_url)
+
+
+def _settings(config: Path | None) -> Settings:
+    return load_settings(config)

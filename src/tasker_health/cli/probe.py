@@ -1,0 +1,174 @@
+"""`tasker-health probe URL`: ask one health endpoint over HTTP, with the standard library only.
+
+Made for container health checks, so it starts fast: sockets, no `http.client` (which imports `email`).
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+HEALTHY, UNHEALTHY, NOT_ASKED = 0, 1, 2
+
+USAGE = """\
+usage: tasker-health probe [--timeout SECONDS] [--fail-on unhealthy|degraded] [--container] URL
+
+Ask a health endpoint over HTTP, such as http://127.0.0.1:8080/tasker/health/ready.
+Exit code 0: healthy. 1: unhealthy (503), or degraded with --fail-on degraded. 2: could not ask.
+
+  --timeout SECONDS   longest wait for the whole answer (default 2)
+  --fail-on LEVEL     unhealthy (default) or degraded
+  --container         exit 1 in place of 2, for Docker's HEALTHCHECK, which reserves 2
+"""
+
+_LARGEST_ANSWER = 1 << 20
+
+
+class _CouldNotAsk(Exception):  # noqa: N818 -- an outcome, named as one reads it
+    """There is no answer to judge; the message says why and what to do."""
+
+
+def run(arguments: list[str]) -> int:
+    """Return the exit code of `probe` with *arguments*."""
+    container = "--container" in arguments
+    try:
+        options = _options([each for each in arguments if each != "--container"])
+        if options is None:
+            sys.stdout.write(USAGE)
+            return HEALTHY
+        url, timeout_seconds, fail_on = options
+        status, body = _ask(url, timeout_seconds)
+        return _judge(url, status, body, fail_on)
+    except _CouldNotAsk as error:
+        sys.stderr.write(f"tasker-health probe: {error}\n")
+        return UNHEALTHY if container else NOT_ASKED
+
+
+def _options(arguments: list[str]) -> tuple[str, float, str] | None:
+    url, timeout_seconds, fail_on = "", 2.0, "unhealthy"
+    rest = list(arguments)
+    while rest:
+        word, equals, value = rest.pop(0).partition("=")
+        if word in {"-h", "--help"}:
+            return None
+        if word not in {"--timeout", "--fail-on"}:
+            if word.startswith("-") or url:
+                raise _CouldNotAsk(f"{word}: not understood; see tasker-health probe --help")
+            url = word + equals + value
+            continue
+        if not equals:
+            if not rest:
+                raise _CouldNotAsk(f"{word}: needs a value; see tasker-health probe --help")
+            value = rest.pop(0)
+        if word == "--timeout":
+            timeout_seconds = _seconds(value)
+        elif value in {"unhealthy", "degraded"}:
+            fail_on = value
+        else:
+            raise _CouldNotAsk(f"--fail-on {value}: allowed are unhealthy, degraded")
+    if not url:
+        raise _CouldNotAsk("no URL; give one such as http://127.0.0.1:8080/tasker/health/ready")
+    return url, timeout_seconds, fail_on
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 3600:  # noqa: PLR2004 -- also refuses nan and inf
+        raise _CouldNotAsk(f"--timeout {value}: allowed are seconds above 0 and below 3600")
+    return seconds
+
+
+def _split(url: str) -> tuple[bool, str, int, str]:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme not in {"http", "https"} or not host or "@" in host or any(ord(c) <= 32 or ord(c) > 126 for c in url):  # noqa: PLR2004
+        raise _CouldNotAsk(f"{url!r}: allowed are http://host:port/path and https://host:port/path")
+    name, port = host, ""
+    if host.startswith("["):
+        name, _, port = host[1:].partition("]")
+        port = port.removeprefix(":")
+    elif ":" in host:
+        name, _, port = host.rpartition(":")
+    secure = scheme == "https"
+    if port and not (port.isdigit() and 0 < int(port) < 65536):  # noqa: PLR2004
+        raise _CouldNotAsk(f"{url!r}: port {port} is not one; allowed are 1 to 65535")
+    return secure, name, int(port or (443 if secure else 80)), slash + path.partition("#")[0] or "/"
+
+
+def _ask(url: str, timeout_seconds: float) -> tuple[int, bytes]:
+    """Return status and body of one GET, within *timeout_seconds* altogether."""
+    import time
+
+    ends_at = time.monotonic() + timeout_seconds
+    secure, host, port, path = _split(url)
+    request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    answer = b""
+    try:
+        with _connection(secure, host, port, timeout_seconds) as connection:
+            connection.sendall(request.encode("ascii"))
+            while True:
+                left = ends_at - time.monotonic()
+                connection.settimeout(max(left, 0.001))
+                part = connection.recv(65536)
+                if not part or len(answer) > _LARGEST_ANSWER or _complete(answer := answer + part):
+                    break
+    except TimeoutError:
+        raise _CouldNotAsk(f"{url}: no answer within {timeout_seconds:g} s; is the server hung?") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise _CouldNotAsk(f"{url}: {why}; is the server started, and is this its address?") from None
+    return _parsed(url, answer)
+
+
+def _connection(secure: bool, host: str, port: int, timeout_seconds: float) -> socket.socket:
+    plain = socket.create_connection((host, port), timeout_seconds)
+    if not secure:
+        return plain
+    import ssl
+
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+
+
+def _complete(answer: bytes) -> bool:
+    """Whether *answer* has all that its Content-Length promises; without one the connection's end says so."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    for line in head.split(b"\r\n")[1:] if end else ():
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and value.strip().isdigit():
+            return len(body) >= int(value)
+    return False
+
+
+def _parsed(url: str, answer: bytes) -> tuple[int, bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(b"\r\n")[0].split(b" ")
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():  # noqa: PLR2004
+        raise _CouldNotAsk(f"{url}: what answers there does not speak HTTP; is this the right port?")
+    return int(words[1]), body
+
+
+def _judge(url: str, status: int, body: bytes, fail_on: str) -> int:
+    if status == 503:  # noqa: PLR2004
+        sys.stdout.write("unhealthy\n")
+        return UNHEALTHY
+    if not 200 <= status < 300:  # noqa: PLR2004
+        raise _CouldNotAsk(f"{url}: answered {status}; is this the path of a health endpoint?")
+    degraded = _is_degraded(body)
+    sys.stdout.write("degraded\n" if degraded else "healthy\n")
+    return UNHEALTHY if degraded and fail_on == "degraded" else HEALTHY
+
+
+def _is_degraded(body: bytes) -> bool:
+    """Whether a status says `degraded`, or a readiness names degraded checks."""
+    if b"degraded" not in body:
+        return False
+    import json
+
+    try:
+        report = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(report, dict) and (report.get("status") == "degraded" or bool(report.get("degraded_checks")))

@@ -1,0 +1,82 @@
+"""Waiting that ends: for a task, and for a call that only blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+MOST_THREADS = 16
+"""How many threads of one name may be running: a call that hangs in each of them costs no more than that."""
+
+_running: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+async def within(awaitable: Awaitable[T], seconds: float) -> T:
+    """Return what *awaitable* answers within *seconds*; if it does not, cancel it without waiting for that.
+
+    Raises:
+        TimeoutError: It did not answer in time.
+    """
+    task = asyncio.ensure_future(awaitable)
+    task.add_done_callback(retrieve)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        raise TimeoutError
+    return task.result()
+
+
+def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
+    """Return a future of what *call* answers, called in a daemon thread of its own.
+
+    A shared pool would let one hung call hold up everybody else's, and the interpreter's exit.
+
+    Raises:
+        TimeoutError: So many threads of this *name* have not returned that another one would not either.
+    """
+    if _running[name] >= MOST_THREADS:
+        raise TimeoutError(f"{MOST_THREADS} calls of {name} have not returned")
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def settle(outcome: T | None, error: BaseException | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(outcome)  # type: ignore[arg-type]
+        else:
+            # A future takes no StopIteration, and SystemExit would end the application.
+            answer.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+    def run() -> None:
+        try:
+            outcome, error = call(), None
+        except BaseException as raised:  # noqa: BLE001 -- handed to the asker, whatever it is
+            outcome, error = None, raised
+        finally:
+            with _lock:
+                _running[name] -= 1
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, outcome, error)
+
+    with _lock:
+        _running[name] += 1
+    threading.Thread(target=run, name=f"tasker-health-{name}", daemon=True).start()
+    return answer
+
+
+def retrieve(task: asyncio.Future[Any]) -> None:
+    """Take the exception of *task*, for when every asker has left; those who stayed get it too."""
+    if not task.cancelled():
+        task.exception()

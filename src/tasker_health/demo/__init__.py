@@ -1,0 +1,1 @@
+"""The demo: an order shop on DBOS."""

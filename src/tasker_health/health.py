@@ -1,0 +1,192 @@
+"""`Health`: settings put together into something that answers. The one class that most users need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasker_health.access.gate import Gate
+from tasker_health.cache.memory import MemoryCache
+from tasker_health.checks import Check, FunctionCheck, validated
+from tasker_health.checks.configuration import ConfigurationCheck
+from tasker_health.clock import Clock
+from tasker_health.errors import ConfigurationError
+from tasker_health.loading import load_settings
+from tasker_health.model import Liveness, Readiness, Startup, StatusReport
+from tasker_health.monitor import Monitor
+from tasker_health.settings import Settings
+from tasker_health.sources import Source
+
+if TYPE_CHECKING:
+    from tasker_health.database import Database
+    from tasker_health.web.asgi import App, AsgiSkin
+    from tasker_health.web.endpoints import Endpoints
+
+F = TypeVar("F", bound=Callable[[], Any])
+
+
+class Health:
+    """The health of one service.
+
+    Build it, add checks, hand it to your application::
+
+        health = Health()
+
+        @health.check("payment_api", critical=False)
+        async def payment_api() -> None:
+            await client.get("/ping")
+
+        app = health.asgi(app)
+
+    Args:
+        settings: The settings; `None` reads the environment. See `load_settings`.
+        authenticator: Tells who asks, in place of `auth.authenticator_class`.
+        coordinator_class: Decides who may, in place of `auth.authorization_coordinator_class`.
+        clock: What time it is; tests pass their own.
+
+    Raises:
+        ConfigurationError: The settings cannot work; the message names the setting and the remedy.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        authenticator: Any = None,
+        coordinator_class: type[Any] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = load_settings() if settings is None else settings
+        self._clock = clock
+        self._gate = Gate(self.settings, authenticator=authenticator, coordinator_class=coordinator_class)
+        self._databases: list[Database] = []
+        self._checks: dict[str, Check] = {}
+        self._sources: dict[str, Source] = {}
+        self._monitor: Monitor | None = None
+        self._endpoints: Endpoints | None = None
+        self._waiting_for: list[str] = []
+        self._add_built_in()
+
+    def check(self, name: str, *, critical: bool = True, timeout_seconds: float | None = None) -> Callable[[F], F]:
+        """Return a decorator that adds a function as the check *name*.
+
+        Args:
+            name: `[a-z][a-z0-9_-]{0,62}`.
+            critical: Whether readiness depends on it.
+            timeout_seconds: Its own deadline, within that of the whole answer.
+
+        Raises:
+            ConfigurationError: The name is taken or not one, or the monitor has answered already.
+        """
+
+        def add(function: F) -> F:
+            self.add_check(FunctionCheck(name, function, critical=critical, timeout_seconds=timeout_seconds))
+            return function
+
+        return add
+
+    def add_check(self, check: Check) -> None:
+        """Add *check*, an object with `name`, `critical` and `timeout_seconds` that can be called.
+
+        Raises:
+            ConfigurationError: It has not the form of a check, its name is taken, or it comes too late.
+        """
+        self._still_open(f"check {validated(check).name}")
+        if check.name in self._checks:
+            raise ConfigurationError(f"check {check.name}: there is one of that name already; choose another")
+        self._checks[check.name] = check
+
+    def add_source(self, source: Source) -> None:
+        """Add *source*, a reader of a workflow engine of your own.
+
+        Raises:
+            ConfigurationError: Its name is taken, or it comes too late.
+        """
+        self._still_open(f"source {source.name}")
+        if source.name in self._sources:
+            raise ConfigurationError(f"source {source.name}: there is one of that name already; choose another")
+        self._sources[source.name] = source
+
+    def wait_for(self, name: str) -> Callable[[], None]:
+        """Declare that startup is not over before the returned function is called."""
+        self.monitor.wait_for(name)
+        return lambda: self.monitor.done(name)
+
+    async def live(self) -> Liveness:
+        """Return whether this process should be left running."""
+        return self.monitor.live()
+
+    async def ready(self, name: str | None = None) -> Readiness:
+        """Return whether this process should get traffic now: from all checks, or from the one called *name*.
+
+        Raises:
+            KeyError: There is no check called *name*.
+        """
+        return await self.monitor.ready(name)
+
+    async def startup(self) -> Startup:
+        """Return whether this process has finished starting."""
+        return self.monitor.startup()
+
+    async def status(self, user: Any = None) -> StatusReport:
+        """Return how the whole system is, for *user*.
+
+        Raises:
+            AuthenticationError: Somebody known has to ask, and *user* is `None`.
+            UnauthorizedError: *user* may not read the status.
+        """
+        await self._gate.authorize(user)
+        return await self.monitor.status()
+
+    async def start(self) -> None:
+        """Start on the running event loop; the first question does so too."""
+        await self.monitor.start()
+
+    async def stop(self) -> None:
+        """Close every connection; the next question starts again."""
+        await self.monitor.stop()
+
+    def asgi(self, app: App | None = None) -> AsgiSkin:
+        """Return *app* with the health endpoints before it; without an application, the endpoints alone.
+
+        Wrap the outermost callable, so that no middleware stands before a probe.
+        """
+        from tasker_health.web.asgi import AsgiSkin
+
+        return AsgiSkin(self.endpoints, app, start=self.start, stop=self.stop)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Who decides about requests, for a skin of one's own."""
+        from tasker_health.web.endpoints import Endpoints
+
+        if self._endpoints is None:
+            self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix)
+        return self._endpoints
+
+    @property
+    def monitor(self) -> Monitor:
+        """The heart, made at first use; checks and sources are added before."""
+        if self._monitor is None:
+            self._monitor = Monitor(
+                self.settings.health,
+                checks=list(self._checks.values()),
+                sources=list(self._sources.values()),
+                cache=MemoryCache(),
+                databases=self._databases,
+                clock=self._clock,
+            )
+        return self._monitor
+
+    def _still_open(self, what: str) -> None:
+        if self._monitor is not None:
+            raise ConfigurationError(f"{what}: comes too late; add it before the first question or before asgi()")
+
+    def _add_built_in(self) -> None:
+        from tasker_health.assembly import built_in_checks, built_in_sources
+
+        for check in built_in_checks(self.settings, self._databases):
+            self.add_check(check)
+        self.add_check(ConfigurationCheck([self._gate.problems]))
+        for source in built_in_sources(self.settings):
+            self.add_source(source)

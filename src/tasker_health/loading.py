@@ -1,0 +1,173 @@
+"""Where settings come from: environment variables, then a TOML file, then defaults.
+
+A variable is ours when it is `TASKER_<GROUP>__<NAME>` with a known group; `..._FILE` names a file that holds the
+value. Everything else that begins with `TASKER_` is left alone: Kubernetes injects `TASKER_PORT=tcp://...` for a
+Service called tasker.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from tasker_health.errors import ConfigurationError, SettingsError
+from tasker_health.settings import Settings, redacted
+
+PREFIX = "TASKER_"
+_FILE_SUFFIX = "_FILE"
+_NAME_PARTS = 2
+
+Path_ = tuple[str, ...]
+
+
+class Origins(dict[Path_, str]):
+    """Where each value came from, as its source spells it: `TASKER_SERVER__PORT` or `server.port (health.toml)`."""
+
+    def spell(self, path: Path_) -> str:
+        """Return *path* as the user wrote it."""
+        return self.get(path, ".".join(path))
+
+
+def load_settings(config: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings in force.
+
+    Args:
+        config: A TOML file; its groups are tables.
+        environ: The environment; `os.environ` when `None`.
+
+    Raises:
+        SettingsError: A value is bad, or a name is unknown in a known group.
+        ConfigurationError: The file cannot be read, or is not TOML.
+    """
+    return load_with_origins(config, environ)[0]
+
+
+def load_with_origins(
+    config: str | Path | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Settings, Origins]:
+    """Return the settings in force and where each value came from. See `load_settings`."""
+    origins = Origins()
+    values: dict[str, Any] = {}
+    if config is not None:
+        _merge(values, _read_toml(Path(config), origins))
+    _merge(values, _read_environment(os.environ if environ is None else environ, origins))
+    try:
+        return Settings.model_validate(values), origins
+    except ValidationError as error:
+        raise _one_line(error, origins) from None
+
+
+def _read_toml(path: Path, origins: Origins) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"--config {path}: {error.strerror}; name a TOML file that can be read") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--config {path}: not TOML: {error}; correct it at that place") from None
+    _note_origins(document, (), path.name, origins)
+    return document
+
+
+def _note_origins(values: Mapping[str, Any], above: Path_, name: str, origins: Origins) -> None:
+    for key, value in values.items():
+        path = (*above, key)
+        if isinstance(value, Mapping):
+            _note_origins(value, path, name, origins)
+        else:
+            origins[path] = f"{'.'.join(path)} ({name})"
+
+
+def _read_environment(environ: Mapping[str, str], origins: Origins) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for variable in sorted(environ):
+        parts = variable.removeprefix(PREFIX).split("__")
+        if not variable.startswith(PREFIX) or len(parts) < _NAME_PARTS or parts[0].lower() not in Settings.model_fields:
+            continue
+        path, value = _named_value(variable, tuple(part.lower() for part in parts), environ)
+        if path in origins and origins[path].startswith(PREFIX):
+            raise SettingsError(variable, "set", f"{origins[path]} says the same setting; keep one of the two")
+        origins[path] = variable
+        _merge(values, _nested(path, value))
+    return values
+
+
+def _named_value(variable: str, path: Path_, environ: Mapping[str, str]) -> tuple[Path_, str]:
+    name = path[-1].upper()
+    if not name.endswith(_FILE_SUFFIX) or name == _FILE_SUFFIX:
+        return path, environ[variable]
+    try:
+        value = Path(environ[variable]).read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        what = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise SettingsError(variable, repr(environ[variable]), f"{what}; name a file that holds the value") from None
+    return (*path[:-1], path[-1][: -len(_FILE_SUFFIX)]), value
+
+
+def _nested(path: Path_, value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    nested: dict[str, Any] = value
+    return nested
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    """Lay *above* over *below*, group by group."""
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
+            _merge(below[key], value)
+        else:
+            below[key] = value
+
+
+def _one_line(error: ValidationError, origins: Origins) -> SettingsError:
+    """Return the first fault that pydantic found, as one line with key, value and remedy."""
+    fault = error.errors(include_url=False, include_context=False)[0]
+    path = tuple(str(part) for part in fault["loc"] if part != "[key]")
+    names = _names_at(path[:-1])
+    if fault["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(path[-1], names, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        allowed = f"unknown name; {hint}known here: {', '.join(names) or 'none'}"
+        return SettingsError(origins.spell(path), _printable(fault["input"], path), allowed)
+    if fault["type"] == "missing":
+        return SettingsError(".".join(path), "not set", "it is required; set it")
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return SettingsError(origins.spell(path), _printable(fault["input"], path), f"allowed: {message}")
+
+
+def _names_at(path: Path_) -> list[str]:
+    """Return the names that are known in the group at *path*."""
+    model = _model_at(path)
+    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_at(path: Path_) -> type[BaseModel] | None:
+    model: Any = Settings
+    for part in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = next((f for n, f in model.model_fields.items() if part in {n, f.alias}), None)
+            model = field.annotation if field else None
+        elif getattr(model, "__origin__", None) is dict:
+            model = model.__args__[1]
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
+
+
+def _printable(value: Any, path: Path_) -> str:
+    """Return *value* for an error line; a value of a secret setting is never shown whole."""
+    model = _model_at(path[:-1])
+    field = model.model_fields.get(path[-1]) if model else None
+    if field is not None and SecretStr in _types_in(field.annotation):
+        shown = redacted(str(value))
+        return repr(shown) if "://" in shown else "'***'"
+    return redacted(repr(value))[:200]
+
+
+def _types_in(annotation: Any) -> list[Any]:
+    return [annotation, *getattr(annotation, "__args__", ())]

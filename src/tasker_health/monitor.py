@@ -1,0 +1,221 @@
+"""The heart: answers live, ready, startup and status, and owns what is started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from tasker_health.assessment import Assessment, Reading, assess
+from tasker_health.cache import Cache
+from tasker_health.checks import Check
+from tasker_health.clock import Clock, SystemClock, timestamp
+from tasker_health.database import Database
+from tasker_health.errors import MonitorLoopError
+from tasker_health.model import (
+    CacheInfo,
+    CheckResult,
+    CheckStatus,
+    Liveness,
+    Readiness,
+    Startup,
+    StatusReport,
+)
+from tasker_health.reading import SourceReader, read_all
+from tasker_health.runner import Runner, SingleFlight
+from tasker_health.settings import HealthSettings
+from tasker_health.sources import Source
+
+_FAILING = frozenset({CheckStatus.ERROR, CheckStatus.UNKNOWN})
+
+
+class Monitor:
+    """Answers the four questions, for as many askers as there are.
+
+    It belongs to the event loop that it is first asked on. `start` is optional: the first question starts it.
+
+    Args:
+        settings: How old answers may be and how long they may take.
+        checks: What readiness looks at, in the order of the answer.
+        sources: The workflow engines that the status counts.
+        cache: Where facts wait.
+        databases: Connections of the checks, closed at the end.
+        clock: What time it is.
+    """
+
+    def __init__(
+        self,
+        settings: HealthSettings,
+        *,
+        checks: Sequence[Check],
+        sources: Sequence[Source],
+        cache: Cache,
+        databases: Sequence[Database] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock: Clock = clock or SystemClock()
+        self._cache = cache
+        self._databases = databases
+        self._critical = {check.name: check.critical for check in checks}
+        self._runner = Runner(checks, self._clock)
+        self._readers = [SourceReader(source, cache, settings, self._clock) for source in sources]
+        self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting_for: dict[str, None] = {}
+        self._live = (-1, self._liveness(0))
+        self._ready: tuple[float, Readiness | None] = (-math.inf, None)
+        self._status: tuple[float, StatusReport | None] = (-math.inf, None)
+
+    @property
+    def check_names(self) -> list[str]:
+        """Names of the checks, in the order of the answer."""
+        return list(self._critical)
+
+    async def start(self) -> None:
+        """Take possession of the running event loop.
+
+        Raises:
+            MonitorLoopError: It runs in another one.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and self._loop.is_running():
+            raise MonitorLoopError
+        self._loop = loop
+
+    async def stop(self) -> None:
+        """End what runs, close every connection, and keep no answer; it may be started again."""
+        await self._look.cancel()
+        await self._runner.stop()
+        for reader in self._readers:
+            await reader.close()
+        for database in self._databases:
+            await database.close()
+        await self._cache.close()
+        self._loop = None
+        self._ready = self._status = (-math.inf, None)
+
+    def live(self) -> Liveness:
+        """Return whether this process should be left running; asks nobody, waits for nothing."""
+        second = int(self._clock.now())
+        if self._live[0] != second:
+            self._live = (second, self._liveness(second))
+        return self._live[1]
+
+    async def ready(self, name: str | None = None) -> Readiness:
+        """Return whether this process should get traffic now: from all checks, or from the one called *name*.
+
+        One run of the checks serves everybody who asks within `readiness_max_age_seconds`.
+
+        Raises:
+            KeyError: There is no check called *name*.
+        """
+        if name is not None and name not in self._critical:
+            raise KeyError(name)
+        until, report = self._ready
+        if report is None or self._clock.monotonic() >= until:
+            if self._loop is not asyncio.get_running_loop():
+                await self.start()
+            report = await self._look()
+        return report if name is None else _only(report, name)
+
+    def startup(self) -> Startup:
+        """Return whether this process has finished starting."""
+        now = timestamp(self._clock.now())
+        if self._waiting_for:
+            return Startup(started=False, waiting_for=list(self._waiting_for), timestamp=now)
+        return Startup(started=True, timestamp=now)
+
+    def wait_for(self, name: str) -> None:
+        """Declare that startup is not over before *name* is done."""
+        self._waiting_for[name] = None
+
+    def done(self, name: str) -> None:
+        """Say that *name* is done."""
+        self._waiting_for.pop(name, None)
+
+    async def status(self) -> StatusReport:
+        """Return how the whole system is, from the cache while the facts are fresh."""
+        until, report = self._status
+        if report is not None and self._clock.monotonic() < until:
+            return report
+        if self._loop is not asyncio.get_running_loop():
+            await self.start()
+        readings = await read_all(self._readers)
+        now = self._clock.now()
+        report = self._report(readings, assess(readings, self._settings, now), now)
+        self._status = (self._status_until(readings), report)
+        return report
+
+    def _liveness(self, second: int) -> Liveness:
+        return Liveness(alive=True, timestamp=timestamp(second), service=self._settings.service_name)
+
+    async def _run_checks(self) -> Readiness:
+        results = await self._runner.run(self._settings.readiness_timeout_seconds)
+        report = _readiness(results, self._critical, self._clock.now())
+        self._ready = (self._clock.monotonic() + self._settings.readiness_max_age_seconds, report)
+        return report
+
+    def _status_until(self, readings: Sequence[Reading]) -> float:
+        """Return until when the report made from *readings* is true as it stands: its age counts whole seconds."""
+        if not readings or any(reading.fault or reading.own or reading.facts is None for reading in readings):
+            return -math.inf
+        oldest = max(reading.age_seconds for reading in readings)
+        left = min(self._settings.cache_duration_seconds - oldest, 1 - oldest % 1)
+        return self._clock.monotonic() + left
+
+    def _report(self, readings: Sequence[Reading], assessment: Assessment, now: float) -> StatusReport:
+        known = [reading for reading in readings if reading.facts is not None]
+        read_at = min((reading.read_at for reading in known), default=now)
+        return StatusReport(
+            status=assessment.status,
+            reasons=assessment.reasons,
+            system_health=assessment.system_health,
+            performance_metrics=assessment.performance_metrics,
+            database=assessment.database,
+            sources=assessment.sources,
+            timestamp=timestamp(read_at),
+            cache_info=self._cache_info(known, read_at),
+        )
+
+    def _cache_info(self, known: Sequence[Reading], read_at: float) -> CacheInfo:
+        """Return where the facts in this response come from; `stale` is said when they have expired."""
+        if not known:
+            return CacheInfo(cached=False, cache_expires_at=None, age_seconds=0)
+        duration = self._settings.cache_duration_seconds
+        age = max(reading.age_seconds for reading in known)
+        own = any(reading.own for reading in known)
+        return CacheInfo(
+            cached=not own,
+            cache_expires_at=timestamp(read_at + duration) if duration else None,
+            age_seconds=int(age),
+            stale=True if age >= duration and not own else UNSET,
+        )
+
+
+def _readiness(results: dict[str, CheckResult], critical: dict[str, bool], now: float) -> Readiness:
+    """Return the verdict over *results*: critical checks decide, optional ones are listed."""
+    failed = [name for name, result in results.items() if critical[name] and result.status in _FAILING]
+    degraded = [name for name, result in results.items() if result.status is not CheckStatus.OK and name not in failed]
+    return Readiness(
+        ready=not failed,
+        failed_checks=failed or UNSET,
+        degraded_checks=degraded or UNSET,
+        checks=results,
+        timestamp=timestamp(now),
+    )
+
+
+def _only(report: Readiness, name: str) -> Readiness:
+    """Return *report* about the one check *name*, which decides here even when it is optional."""
+    result = report.checks[name]
+    failing = result.status in _FAILING
+    return Readiness(
+        ready=not failing,
+        failed_checks=[name] if failing else UNSET,
+        degraded_checks=[name] if result.status is CheckStatus.DEGRADED else UNSET,
+        checks={name: result},
+        timestamp=report.timestamp,
+    )

@@ -1,0 +1,184 @@
+"""The runner: runs checks together, each under its own deadline, never a hung one twice; and single flight."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Generic, TypeVar
+
+from msgspec.structs import replace
+
+from tasker_health.checks import Check
+from tasker_health.clock import Clock
+from tasker_health.deadline import in_thread, retrieve
+from tasker_health.errors import CheckDegraded
+from tasker_health.model import CheckResult, CheckStatus, Reason
+from tasker_health.reasons import reason_of
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+OK = CheckResult(status=CheckStatus.OK)
+NOT_RUN = CheckResult(status=CheckStatus.UNKNOWN, reason=Reason.NOT_RUN)
+
+
+def failed(reason: Reason) -> CheckResult:
+    """Return the result of a check that failed with *reason*."""
+    return CheckResult(status=CheckStatus.ERROR, reason=reason)
+
+
+class SingleFlight(Generic[T]):
+    """Lets many askers share one run.
+
+    The run is a task of its own: an asker that leaves cancels nothing for the others.
+    """
+
+    def __init__(self, run: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._run = run
+        self._task: asyncio.Task[T] | None = None
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a run is under way."""
+        return self._task is not None and not self._task.done()
+
+    async def __call__(self) -> T:
+        """Return the answer of the run under way, starting one if there is none."""
+        task = self._task
+        if task is None or task.done():
+            task = self._task = asyncio.get_running_loop().create_task(self._run())
+            task.add_done_callback(retrieve)
+        return await asyncio.shield(task)
+
+    async def cancel(self) -> None:
+        """End the run under way, if any, and wait until it has ended."""
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=1)
+
+
+class Runner:
+    """Runs *checks* together.
+
+    Args:
+        checks: What is looked at, in the order of the answer.
+        clock: Measures how long each took.
+    """
+
+    def __init__(self, checks: Iterable[Check], clock: Clock) -> None:
+        self._slots = [_Slot(check, clock) for check in checks]
+
+    @property
+    def held(self) -> int:
+        """How many checks still run beyond their deadline; a blocking one of them holds a thread."""
+        return sum(slot.overdue for slot in self._slots)
+
+    async def run(self, deadline_seconds: float) -> dict[str, CheckResult]:
+        """Return the result of every check by name, after *deadline_seconds* at the latest."""
+        results = await asyncio.gather(*(slot.run(deadline_seconds) for slot in self._slots))
+        return {slot.check.name: result for slot, result in zip(self._slots, results, strict=True)}
+
+    async def stop(self) -> None:
+        """Cancel what still runs; a thread cannot be ended and is left to its check."""
+        for slot in self._slots:
+            slot.cancel()
+        await asyncio.sleep(0)
+
+
+class _Slot:
+    """One check, its run under way, and what it answered last."""
+
+    def __init__(self, check: Check, clock: Clock) -> None:
+        self.check = check
+        self._clock = clock
+        self._blocking = not _is_async(check)
+        self._run: asyncio.Future[CheckResult] | None = None
+        self._last: CheckResult = NOT_RUN
+        self.overdue = False
+
+    async def run(self, deadline_seconds: float) -> CheckResult:
+        """Return what the check finds within its deadline."""
+        if self._run is not None and not self._run.done():
+            return failed(Reason.TIMEOUT)  # the earlier call has not returned: told at once, not started again
+        began = self._clock.monotonic()
+        run = self._run = self._start()
+        seconds = min(deadline_seconds, self.check.timeout_seconds or deadline_seconds)
+        await asyncio.wait({run}, timeout=seconds)
+        if run.done():
+            result, self.overdue = run.result(), False
+        else:
+            result, self.overdue = failed(Reason.TIMEOUT), True
+            run.add_done_callback(self._returned)
+            self.cancel()
+        if getattr(self.check, "timed", True):
+            result = replace(result, response_time_ms=round((self._clock.monotonic() - began) * 1000))
+        self._note(result)
+        return result
+
+    def cancel(self) -> None:
+        """Cancel the run under way, unless it is a thread's, which cannot be."""
+        if self._run is not None and not self._blocking:
+            self._run.cancel()
+
+    def _returned(self, _run: asyncio.Future[CheckResult]) -> None:
+        self.overdue = False
+
+    def _start(self) -> asyncio.Future[CheckResult]:
+        if self._blocking:
+            return in_thread(lambda: self._judge(self.check), f"check-{self.check.name}")
+        return asyncio.get_running_loop().create_task(self._call_async())
+
+    async def _call_async(self) -> CheckResult:
+        try:
+            return self._verdict(await self.check())
+        except asyncio.CancelledError:
+            if self.overdue:
+                raise
+            return self._failure(RuntimeError("the check cancelled itself"))
+        except BaseException as error:  # noqa: BLE001 -- SystemExit in a task would end the application
+            return self._failure(error)
+
+    def _judge(self, call: Callable[[], Any]) -> CheckResult:
+        try:
+            return self._verdict(call())
+        except BaseException as error:  # noqa: BLE001 -- as above, in a thread it would be lost
+            return self._failure(error)
+
+    def _verdict(self, answer: Any) -> CheckResult:
+        if answer is None or answer is True:
+            return OK
+        if isinstance(answer, CheckResult):
+            return answer
+        if answer is False:
+            return failed(Reason.ERROR)
+        if inspect.iscoroutine(answer):
+            answer.close()
+        log.warning("check %s: returned %s; return None, a bool or a CheckResult", self.check.name, type(answer))
+        return failed(Reason.INVALID)
+
+    def _failure(self, error: BaseException) -> CheckResult:
+        log.debug("check %s: %s: %s", self.check.name, type(error).__name__, error)
+        self._detail = f"{type(error).__name__}: {error}"
+        status = CheckStatus.DEGRADED if isinstance(error, CheckDegraded) else CheckStatus.ERROR
+        return CheckResult(status=status, reason=reason_of(error))
+
+    _detail = ""
+
+    def _note(self, result: CheckResult) -> None:
+        """Log *result* when it differs from the last one, so that a long outage is two lines."""
+        if (result.status, result.reason) != (self._last.status, self._last.reason):
+            if result.status is not CheckStatus.OK:
+                log.warning("check %s: %s (%s) %s", self.check.name, result.status, result.reason, self._detail)
+            elif self._last is not NOT_RUN:
+                log.warning("check %s: ok again", self.check.name)
+        self._last, self._detail = result, ""
+
+
+def _is_async(check: Check) -> bool:
+    """Whether calling *check* gives a coroutine; a `FunctionCheck` is what its function is."""
+    call = getattr(check, "function", check)
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)

@@ -1,0 +1,193 @@
+"""The one table of settings: name, default, what is allowed, help.
+
+The command's errors, `docs/settings.md` and the loader all read this table. The objects are frozen: they are
+made once, at the edge, and passed in. Values that may hold a secret are `SecretStr`, which prints as stars.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+
+CHECK_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+def _clean_prefix(value: str) -> str:
+    if value in {"", "/"}:
+        return ""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or any(part in {".", ".."} for part in value.split("/")):
+        raise ValueError("a path such as /tasker, without a slash at its end")
+    return value
+
+
+def _source_name(value: str) -> str:
+    if not CHECK_NAME.fullmatch(value):
+        raise ValueError("a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")
+    return value
+
+
+def _cache_url(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() != "memory://":
+        raise ValueError("memory:// (each process keeps its own)")
+    return value
+
+
+class Group(BaseModel):
+    """A group of settings: immutable, and without unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Group):
+    """The standalone server."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8080, description="Port to listen on; 0 takes a free one and prints it.")
+    prefix: Annotated[str, AfterValidator(_clean_prefix)] = Field(
+        "/tasker", description="Path under which every endpoint stands."
+    )
+    drain_seconds: Seconds = Field(
+        10, description="How long requests are still answered after SIGTERM at most, before the server stops."
+    )
+
+
+class GuardSettings(Group):
+    """The guard: the process that answers probes when the application cannot."""
+
+    enabled: bool | None = Field(None, description="Start the guard; unset means yes for serve and demo.")
+    host: str | None = Field(None, description="Address of the guard; unset means that of the server.")
+    port: Port = Field(8081, description="Port of the guard.")
+
+
+class HealthSettings(Group):
+    """What is answered, from how old facts, and from where on it is degraded."""
+
+    service_name: str = Field("tasker", min_length=1, description="The `service` of the liveness answer.")
+    cache_duration_seconds: Seconds = Field(
+        15, description="How long a status is answered from the cache; 0: no cache."
+    )
+    metrics_window_seconds: PositiveSeconds = Field(3600, description="Window of averages and ratios.")
+    status_requires_authentication: bool = Field(False, description="Only known callers may read the status.")
+    status_timeout_seconds: PositiveSeconds = Field(5, description="Longest wait for the facts of one status.")
+    status_max_stale_seconds: Seconds = Field(60, description="Oldest facts that are served while reading fails.")
+    readiness_timeout_seconds: PositiveSeconds = Field(
+        0.8, description="Longest wait for a whole readiness answer; under the kubelet's own default of 1 s."
+    )
+    readiness_max_age_seconds: Seconds = Field(1, description="How long one readiness answer serves all askers.")
+    degraded_failure_ratio: Ratio = Field(0.05, description="Degraded above this share of failed tasks.")
+    degraded_min_settled_tasks: Count = Field(20, description="Fewer settled tasks say nothing about the ratio.")
+    degraded_connection_ratio: Ratio = Field(0.9, description="Degraded above this share of database connections.")
+    degraded_blocked_tasks: Count = Field(1, description="Degraded from this many blocked tasks on.")
+    stuck_after_seconds: PositiveSeconds = Field(
+        900, description="A running task without a change for so long is stuck."
+    )
+    liveness_stall_seconds: float = Field(30, ge=5, allow_inf_nan=False, description="Silence that counts as wedged.")
+    liveness_policy: Literal["all", "any"] = Field("all", description="Dead when all workers are stalled, or any.")
+    heartbeat_seconds: PositiveSeconds = Field(0.25, description="Period of the heartbeat.")
+    loop_lag_warning_seconds: PositiveSeconds = Field(0.5, description="Lag of the event loop that is degraded.")
+    migrations_ahead: Literal["degraded", "error"] = Field(
+        "degraded", description="What a database ahead of the code is."
+    )
+
+
+class AuthSettings(Group):
+    """Who may read the status."""
+
+    authentication_enabled: bool = Field(False, description="Ask callers who they are.")
+    authenticator_class: str | None = Field(None, description="Dotted path of the authenticator.")
+    authorization_enabled: bool = Field(False, description="Ask whether the caller may.")
+    authorization_coordinator_class: str | None = Field(None, description="Dotted path of the coordinator.")
+    timeout_seconds: PositiveSeconds = Field(2, description="Longest wait for the authenticator or the coordinator.")
+
+
+class CacheSettings(Group):
+    """Where a finished status waits."""
+
+    url: Annotated[SecretStr, AfterValidator(_cache_url)] = Field(
+        SecretStr("memory://"), description="Where the status is kept: memory://."
+    )
+    namespace: str = Field("tasker_health", min_length=1, description="First part of every key.")
+    signing_key: SecretStr | None = Field(None, description="Key that entries of a shared cache are signed with.")
+
+
+class DatabaseSettings(Group):
+    """The database that readiness asks, on a connection of its own."""
+
+    url: SecretStr | None = Field(None, description="SQLAlchemy URL; unset: no database check.")
+    require_writable: bool = Field(False, description="A database that cannot be written to is not ready.")
+    connect_timeout_seconds: PositiveSeconds = Field(2, description="Longest wait for a connection.")
+    statement_timeout_seconds: PositiveSeconds = Field(5, description="Longest time of one statement of ours.")
+
+
+class MigrationsSettings(Group):
+    """Where the code expects the schema to be."""
+
+    kind: Literal["auto", "none", "alembic", "django", "rails", "dbos"] = Field(
+        "auto",
+        description="Tool that migrates the schema; auto: dbos where a dbos source is read, else none.",
+    )
+    location: str | None = Field(
+        None,
+        description="Alembic: the script directory or alembic.ini. Django: the settings module. Rails: db/migrate.",
+    )
+    url: SecretStr | None = Field(None, description="SQLAlchemy URL; unset: that of the source or the database.")
+
+
+class SourceSettings(Group):
+    """A workflow engine whose work the status counts."""
+
+    kind: Literal["dbos"] = Field(description="The engine.")
+    url: SecretStr | None = Field(None, description="SQLAlchemy URL of its database; unset: database.url.")
+    schema_name: str = Field("dbos", min_length=1, alias="schema", description="PostgreSQL schema of its tables.")
+    attempts_recorded: bool = Field(
+        True,
+        description="Every attempt is a step of its own; false where steps use DBOS' built-in retries,"
+        " which leave no trace: the retry figures are then null.",
+    )
+
+
+class LogSettings(Group):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
+    format: Literal["text", "json"] = Field("text", description="One line a record, as text or as JSON.")
+    probes: bool = Field(False, description="Write a line for every probe answered.")
+
+
+class ExporterSettings(Group):
+    """Exporters by name."""
+
+
+SourceName = Annotated[str, AfterValidator(_source_name)]
+
+
+class Settings(Group):
+    """All settings, by group."""
+
+    server: ServerSettings = ServerSettings()
+    guard: GuardSettings = GuardSettings()
+    health: HealthSettings = HealthSettings()
+    auth: AuthSettings = AuthSettings()
+    cache: CacheSettings = CacheSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    migrations: MigrationsSettings = MigrationsSettings()
+    sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
+    exporters: ExporterSettings = ExporterSettings()
+    log: LogSettings = LogSettings()
+
+
+_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):.*@")
+_PASSWORD_IN_QUERY = re.compile(r"((?:password|passwd|secret|token|key)\w*=)[^&\s]+", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Return *text* with the passwords of URLs and query strings in it replaced by stars."""
+    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1:***@", text))

@@ -1,0 +1,37 @@
+"""The room of sources: read-only readers of workflow engines.
+
+The rules for whoever writes one:
+
+* It only reads, in one snapshot, under a statement timeout, by the database's clock and in UTC.
+* Every task counts once: pending + running + completed + failed + cancelled + other is the total.
+* A figure that the engine's data cannot tell is `None`, never 0. A state that it does not know is `other`.
+* It guards on the schema version that it knows; another one is `SourceFault(Reason.UNKNOWN_VERSION)`.
+* It raises `SourceFault` or `DatabaseFault`; partial figures are never returned.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from tasker_health.model import Facts
+
+
+class Source(Protocol):
+    """A reader of one workflow engine.
+
+    Attributes:
+        name: Its name in the settings and in the answer.
+    """
+
+    name: str
+
+    async def read(self, deadline_seconds: float) -> Facts:
+        """Return the facts of one snapshot, within *deadline_seconds*.
+
+        Raises:
+            DatabaseFault: The database did not answer.
+            SourceFault: It answered something that is not understood.
+        """
+
+    async def close(self) -> None:
+        """Give up the connection; a later `read` opens a new one."""

@@ -1,0 +1,126 @@
+"""The OpenAPI 3.1 document, made from the values that are encoded, so that it cannot drift from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UnsetType
+
+from tasker_health.model import Liveness, Problem, Readiness, Startup, StatusReport
+from tasker_health.settings import CHECK_NAME
+
+_REPORTS = (Liveness, Readiness, Startup, StatusReport, Problem)
+
+_REFUSALS = {
+    "401": "Credentials are missing or not valid.",
+    "403": "The caller is known, but not permitted.",
+    "500": "Who may read the status cannot be decided.",
+}
+
+
+def document(prefix: str) -> dict[str, Any]:
+    """Return the document for endpoints under *prefix*."""
+    _, components = msgspec.json.schema_components(_REPORTS, ref_template="#/components/schemas/{name}")
+    for report in components.values():
+        _require_what_is_always_there(report, components)
+    status = _reads(
+        "How is the whole system?",
+        StatusReport,
+        "200",
+        "503",
+        "Healthy or degraded.",
+        "Unhealthy.",
+        refusals=_REFUSALS,
+    )
+    ready = ("Should it get traffic now?", Readiness, "200", "503", "Ready.", "Not ready.")
+    name = {
+        "name": "check",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": f"^{CHECK_NAME.pattern}$"},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tasker Health",
+            "version": "1",
+            "description": "Health of a service and of the work that it does.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": {
+            f"{prefix}/health/live": _reads(
+                "Should this process be restarted?", Liveness, "200", "503", "Alive.", "Wedged."
+            ),
+            f"{prefix}/health/ready": _reads(*ready),
+            f"{prefix}/health/ready/{{check}}": {
+                **_reads(*ready, refusals={"404": "There is no such check."}),
+                "parameters": [name],
+            },
+            f"{prefix}/health/startup": _reads(
+                "Has it finished starting?", Startup, "200", "503", "Started.", "Starting."
+            ),
+            f"{prefix}/health/status": status,
+            f"{prefix}/health": status,
+            f"{prefix}/openapi.json": {
+                method: {
+                    "summary": "What is answered.",
+                    "responses": {"200": {"description": "This document.", **_content({"type": "object"})}},
+                }
+                for method in ("get", "head")
+            },
+        },
+        "components": {"schemas": components},
+    }
+
+
+def _reads(
+    summary: str,
+    report: type[Any],
+    good: str,
+    bad: str,
+    good_means: str,
+    bad_means: str,
+    refusals: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    body = _content({"$ref": f"#/components/schemas/{report.__name__}"})
+    problem = _content({"$ref": f"#/components/schemas/{Problem.__name__}"})
+    responses = {
+        good: {"description": good_means, **body},
+        bad: {"description": bad_means, **body},
+        **{code: {"description": meaning, **problem} for code, meaning in (refusals or {}).items()},
+    }
+    without_body = {code: {"description": response["description"]} for code, response in responses.items()}
+    return {
+        "get": {"summary": summary, "responses": responses},
+        "head": {"summary": summary, "responses": without_body},
+    }
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def _require_what_is_always_there(schema: dict[str, Any], components: dict[str, Any]) -> None:
+    """Mark every field that is never left out as required: a default of `None` is sent as `null`."""
+    model = next((each for each in _structs(_REPORTS) if components.get(each.__name__) is schema), None)
+    if model is not None:
+        schema["required"] = [
+            field.encode_name for field in msgspec.structs.fields(model) if not _may_be_left_out(field.type)
+        ]
+
+
+def _may_be_left_out(annotation: Any) -> bool:
+    return UnsetType in getattr(annotation, "__args__", ())
+
+
+def _structs(types: Any) -> set[type[msgspec.Struct]]:
+    """Return every struct in *types*, however deep."""
+    found: set[type[msgspec.Struct]] = set()
+    for each in types:
+        if isinstance(each, type) and issubclass(each, msgspec.Struct):
+            if each not in found:
+                found |= {each} | _structs([field.type for field in msgspec.structs.fields(each)])
+        else:
+            found |= _structs(getattr(each, "__args__", ()))
+    return found
