@@ -7,11 +7,11 @@ from typing import Any
 
 from tasker_health.request import Request
 from tasker_health.web.endpoints import Endpoints
-from tasker_health.web.render import Answer
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Hook = Callable[[], Awaitable[None]]
 
@@ -52,62 +52,52 @@ class AsgiSkin:
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await (_lifespan if self._app is None else self._lifespan_around)(self, scope, receive, send)
+            await self._lifespan(scope, receive, send)
         elif self._app is not None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
-    async def started(self) -> None:
-        """Start what stands behind the endpoints."""
-        await self._start()
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start before the application and stop after it.
 
-    async def stopped(self) -> None:
-        """Stop what stands behind the endpoints."""
-        await self._stop()
+        An application that knows no lifespan raises, as the specification says; then there is only ours.
+        """
+        phase = ""
 
-    async def _lifespan_around(self, _skin: AsgiSkin, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start before the application and stop after it; an application without a lifespan has none to fail."""
-        app = self._app
-        started = False
-
-        async def receive_around() -> MutableMapping[str, Any]:
-            nonlocal started
+        async def receive_around() -> Message:
+            nonlocal phase
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self._start()
-                started = True
+            phase = message["type"]
             return message
 
-        async def send_around(message: MutableMapping[str, Any]) -> None:
-            if message["type"] in {
-                "lifespan.shutdown.complete",
-                "lifespan.shutdown.failed",
-                "lifespan.startup.failed",
-            }:
+        async def send_around(message: Message) -> None:
+            nonlocal phase
+            phase = message["type"]
+            if phase != "lifespan.startup.complete":
                 await self._stop()
             await send(message)
 
-        if app is None:
-            return
         try:
-            await app(scope, receive_around, send_around)
+            if self._app is not None:
+                await self._app(scope, receive_around, send_around)
+                return
         except Exception:
-            if started:
+            if phase not in {"", "lifespan.startup"}:
                 await self._stop()
-            raise
+                raise
+        await self._lifespan_of_ours(phase, receive, send)
 
-
-async def _lifespan(skin: AsgiSkin, _scope: Scope, receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await skin.started()
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await skin.stopped()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+    async def _lifespan_of_ours(self, phase: str, receive: Receive, send: Send) -> None:
+        if not phase:
+            await receive()
+            await self._start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 def _path(scope: Scope) -> str:
@@ -117,6 +107,3 @@ def _path(scope: Scope) -> str:
     if root and path.startswith(root):
         return path[len(root) :] or "/"
     return path
-
-
-__all__ = ["Answer", "App", "AsgiSkin", "Receive", "Scope", "Send"]
