@@ -89,6 +89,8 @@ def _read_environment(environ: Mapping[str, str], origins: Origins) -> dict[str,
         parts = variable.removeprefix(PREFIX).split("__")
         if not variable.startswith(PREFIX) or len(parts) < _NAME_PARTS or parts[0].lower() not in Settings.model_fields:
             continue
+        if parts[0] == "SOURCES" and len(parts) == _NAME_PARTS:
+            raise SettingsError(variable, "set", f"names no setting; write {variable}__KIND, {variable}__URL, ...")
         path, value = _named_value(variable, tuple(part.lower() for part in parts), environ)
         if path in origins and origins[path].startswith(PREFIX):
             raise SettingsError(variable, "set", f"{origins[path]} says the same setting; keep one of the two")

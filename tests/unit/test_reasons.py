@@ -1,0 +1,110 @@
+"""Which reason of the closed list an exception stands for."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sqlite3
+import ssl
+
+import pytest
+import sqlalchemy.exc
+
+from tasker_health.errors import CheckFailed, DatabaseFault
+from tasker_health.model import Reason
+from tasker_health.reasons import reason_of
+
+
+class WithState(Exception):
+    """An exception of a PostgreSQL driver."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__("text")
+        self.sqlstate = sqlstate
+
+
+class Driver(Exception):
+    """An exception of a driver that only speaks."""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (WithState("28P01"), Reason.AUTHENTICATION_FAILED),
+        (WithState("53300"), Reason.TOO_MANY_CONNECTIONS),
+        (WithState("3D000"), Reason.MISSING),
+        (WithState("42P01"), Reason.MISSING),
+        (WithState("25006"), Reason.READ_ONLY),
+        (WithState("57014"), Reason.TIMEOUT),
+        (WithState("55P03"), Reason.TIMEOUT),
+        (WithState("57P03"), Reason.REFUSED),
+        (WithState("08006"), Reason.UNREACHABLE),
+        (WithState("XX000"), Reason.ERROR),
+        (Driver(1045, "Access denied"), Reason.AUTHENTICATION_FAILED),
+        (Driver(1040, "Too many connections"), Reason.TOO_MANY_CONNECTIONS),
+        (Driver(1049, "Unknown database"), Reason.MISSING),
+        (Driver(1290, "--read-only"), Reason.READ_ONLY),
+        (Driver(1969, "max_statement_time exceeded"), Reason.TIMEOUT),
+        (Driver(2013, "Lost connection"), Reason.UNREACHABLE),
+        (Driver('FATAL: password authentication failed for user "x"'), Reason.AUTHENTICATION_FAILED),
+        (Driver('FATAL: role "x" does not exist'), Reason.AUTHENTICATION_FAILED),
+        (Driver('FATAL: database "x" does not exist'), Reason.MISSING),
+        (Driver("FATAL: sorry, too many clients already"), Reason.TOO_MANY_CONNECTIONS),
+        (Driver("FATAL: the database system is starting up"), Reason.REFUSED),
+        (Driver("connection to server failed: Connection refused"), Reason.REFUSED),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "x"), Reason.REFUSED),
+        (OSError(errno.EHOSTUNREACH, "x"), Reason.UNREACHABLE),
+        (ConnectionResetError(errno.ECONNRESET, "x"), Reason.UNREACHABLE),
+        (socket.gaierror(-2, "x"), Reason.UNREACHABLE),
+        (ssl.SSLError("x"), Reason.UNREACHABLE),
+        (TimeoutError(), Reason.TIMEOUT),
+        (sqlalchemy.exc.TimeoutError("QueuePool limit"), Reason.POOL_EXHAUSTED),
+        (CheckFailed("invalid"), Reason.INVALID),
+        (DatabaseFault(Reason.MISSING), Reason.MISSING),
+        (ValueError("connection refused"), Reason.ERROR),
+        (KeyError("timed out"), Reason.ERROR),
+    ],
+    ids=repr,
+)
+def test_an_exception_has_its_reason(error, reason):
+    """Codes decide, words only where a driver has no code, and an application's own words prove nothing."""
+    assert reason_of(error) is reason
+
+
+def test_the_reason_of_what_caused_it_is_found():
+    """SQLAlchemy's wrapping and a plain `raise ... from` do not hide the driver's exception."""
+    wrapped = sqlalchemy.exc.OperationalError("select", {}, WithState("28P01"))
+    assert reason_of(wrapped) is Reason.AUTHENTICATION_FAILED
+    outer = RuntimeError("x")
+    outer.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "x")
+    assert reason_of(outer) is Reason.REFUSED
+
+
+def test_a_chain_that_turns_in_a_circle_ends():
+    """A cause that causes itself gives a reason and no endless loop."""
+    first, second = RuntimeError("a"), RuntimeError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert reason_of(first) is Reason.ERROR
+
+
+def test_sqlite_speaks_by_result_code(tmp_path):
+    """Real exceptions of SQLite have their reasons."""
+    with pytest.raises(sqlite3.OperationalError) as missing:
+        sqlite3.connect(f"file:{tmp_path}/none.sqlite?mode=rw", uri=True)
+    assert reason_of(missing.value) is Reason.MISSING
+    garbage = tmp_path / "garbage.sqlite"
+    garbage.write_bytes(b"this is not a database, but long enough" * 50)
+    connection = sqlite3.connect(garbage)
+    with pytest.raises(sqlite3.DatabaseError) as invalid:
+        connection.execute("SELECT * FROM sqlite_master")
+    with pytest.raises(sqlite3.OperationalError) as table:
+        sqlite3.connect(":memory:").execute("SELECT * FROM none")
+    connection.close()
+    assert reason_of(invalid.value) is Reason.INVALID
+    assert reason_of(table.value) is Reason.MISSING
+
+
+def test_an_unknown_reason_of_a_check_is_refused():
+    """A check can only give a reason of the closed list."""
+    with pytest.raises(ValueError, match="'sad' is not a valid Reason"):
+        CheckFailed("sad")
