@@ -15,7 +15,7 @@ from tasker_health.model import Reason
 from tasker_health.reasons import reason_of
 
 
-class WithState(Exception):
+class WithStateError(Exception):
     """An exception of a PostgreSQL driver."""
 
     def __init__(self, sqlstate: str) -> None:
@@ -23,35 +23,35 @@ class WithState(Exception):
         self.sqlstate = sqlstate
 
 
-class Driver(Exception):
+class DriverError(Exception):
     """An exception of a driver that only speaks."""
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (WithState("28P01"), Reason.AUTHENTICATION_FAILED),
-        (WithState("53300"), Reason.TOO_MANY_CONNECTIONS),
-        (WithState("3D000"), Reason.MISSING),
-        (WithState("42P01"), Reason.MISSING),
-        (WithState("25006"), Reason.READ_ONLY),
-        (WithState("57014"), Reason.TIMEOUT),
-        (WithState("55P03"), Reason.TIMEOUT),
-        (WithState("57P03"), Reason.REFUSED),
-        (WithState("08006"), Reason.UNREACHABLE),
-        (WithState("XX000"), Reason.ERROR),
-        (Driver(1045, "Access denied"), Reason.AUTHENTICATION_FAILED),
-        (Driver(1040, "Too many connections"), Reason.TOO_MANY_CONNECTIONS),
-        (Driver(1049, "Unknown database"), Reason.MISSING),
-        (Driver(1290, "--read-only"), Reason.READ_ONLY),
-        (Driver(1969, "max_statement_time exceeded"), Reason.TIMEOUT),
-        (Driver(2013, "Lost connection"), Reason.UNREACHABLE),
-        (Driver('FATAL: password authentication failed for user "x"'), Reason.AUTHENTICATION_FAILED),
-        (Driver('FATAL: role "x" does not exist'), Reason.AUTHENTICATION_FAILED),
-        (Driver('FATAL: database "x" does not exist'), Reason.MISSING),
-        (Driver("FATAL: sorry, too many clients already"), Reason.TOO_MANY_CONNECTIONS),
-        (Driver("FATAL: the database system is starting up"), Reason.REFUSED),
-        (Driver("connection to server failed: Connection refused"), Reason.REFUSED),
+        (WithStateError("28P01"), Reason.AUTHENTICATION_FAILED),
+        (WithStateError("53300"), Reason.TOO_MANY_CONNECTIONS),
+        (WithStateError("3D000"), Reason.MISSING),
+        (WithStateError("42P01"), Reason.MISSING),
+        (WithStateError("25006"), Reason.READ_ONLY),
+        (WithStateError("57014"), Reason.TIMEOUT),
+        (WithStateError("55P03"), Reason.TIMEOUT),
+        (WithStateError("57P03"), Reason.REFUSED),
+        (WithStateError("08006"), Reason.UNREACHABLE),
+        (WithStateError("XX000"), Reason.ERROR),
+        (DriverError(1045, "Access denied"), Reason.AUTHENTICATION_FAILED),
+        (DriverError(1040, "Too many connections"), Reason.TOO_MANY_CONNECTIONS),
+        (DriverError(1049, "Unknown database"), Reason.MISSING),
+        (DriverError(1290, "--read-only"), Reason.READ_ONLY),
+        (DriverError(1969, "max_statement_time exceeded"), Reason.TIMEOUT),
+        (DriverError(2013, "Lost connection"), Reason.UNREACHABLE),
+        (DriverError('FATAL: password authentication failed for user "x"'), Reason.AUTHENTICATION_FAILED),
+        (DriverError('FATAL: role "x" does not exist'), Reason.AUTHENTICATION_FAILED),
+        (DriverError('FATAL: database "x" does not exist'), Reason.MISSING),
+        (DriverError("FATAL: sorry, too many clients already"), Reason.TOO_MANY_CONNECTIONS),
+        (DriverError("FATAL: the database system is starting up"), Reason.REFUSED),
+        (DriverError("connection to server failed: Connection refused"), Reason.REFUSED),
         (ConnectionRefusedError(errno.ECONNREFUSED, "x"), Reason.REFUSED),
         (OSError(errno.EHOSTUNREACH, "x"), Reason.UNREACHABLE),
         (ConnectionResetError(errno.ECONNRESET, "x"), Reason.UNREACHABLE),
@@ -73,7 +73,7 @@ def test_an_exception_has_its_reason(error, reason):
 
 def test_the_reason_of_what_caused_it_is_found():
     """SQLAlchemy's wrapping and a plain `raise ... from` do not hide the driver's exception."""
-    wrapped = sqlalchemy.exc.OperationalError("select", {}, WithState("28P01"))
+    wrapped = sqlalchemy.exc.OperationalError("select", {}, WithStateError("28P01"))
     assert reason_of(wrapped) is Reason.AUTHENTICATION_FAILED
     outer = RuntimeError("x")
     outer.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "x")

@@ -1,0 +1,322 @@
+"""The heart: who waits for what, what is answered from where, and how old it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fakes import FakeClock, FakeSource, facts_of, settings_of
+
+from tasker_health.cache.memory import MemoryCache
+from tasker_health.checks import FunctionCheck
+from tasker_health.errors import CheckDegraded, CheckFailed, MonitorLoopError
+from tasker_health.model import Reason, StatusReason
+from tasker_health.monitor import Monitor
+
+
+class Scene:
+    """A monitor with fake sources, checks that count, and a clock that stands still."""
+
+    def __init__(self, *sources: FakeSource, checks=(), **health: object) -> None:
+        self.clock = FakeClock()
+        self.sources = sources
+        self.monitor = Monitor(
+            settings_of(health=health).health,
+            checks=list(checks),
+            sources=list(sources),
+            cache=MemoryCache(),
+            clock=self.clock,
+        )
+
+    async def status(self):
+        """Return the status now."""
+        return await self.monitor.status()
+
+
+def test_liveness_is_one_value_a_second_and_asks_nobody():
+    """The same object serves a whole second, and it is as the contract says."""
+    scene = Scene()
+    first = scene.monitor.live()
+    scene.clock.move(0.3)
+    assert scene.monitor.live() is first
+    scene.clock.move(1)
+    second = scene.monitor.live()
+    assert second is not first
+    assert (second.alive, second.service) == (True, "tasker")
+    assert (second.timestamp - first.timestamp).total_seconds() == 1
+
+
+def test_one_run_of_the_checks_serves_everybody_within_its_age():
+    """100 askers at once and all that come within a second share one run."""
+    runs = 0
+
+    async def count():
+        nonlocal runs
+        runs += 1
+
+    async def play():
+        scene = Scene(checks=[FunctionCheck("count", count)])
+        reports = await asyncio.gather(*(scene.monitor.ready() for _ in range(100)))
+        scene.clock.move(0.9)
+        reports.append(await scene.monitor.ready())
+        within = runs
+        scene.clock.move(0.2)
+        await scene.monitor.ready()
+        return within, len({id(report) for report in reports})
+
+    assert asyncio.run(play()) == (1, 1)
+    assert runs == 2
+
+
+def test_critical_checks_decide_and_optional_ones_are_listed():
+    """`failed_checks` names what keeps traffic away, `degraded_checks` what does not."""
+
+    def refuse():
+        raise CheckFailed(Reason.REFUSED)
+
+    def lag():
+        raise CheckDegraded(Reason.AHEAD)
+
+    async def play(*, critical):
+        checks = [
+            FunctionCheck("well", lambda: None),
+            FunctionCheck("lagging", lag),
+            FunctionCheck("away", refuse, critical=critical),
+        ]
+        return await Scene(checks=checks).monitor.ready()
+
+    strict = asyncio.run(play(critical=True))
+    assert (strict.ready, strict.failed_checks, strict.degraded_checks) == (False, ["away"], ["lagging"])
+    lenient = asyncio.run(play(critical=False))
+    assert (lenient.ready, lenient.failed_checks or None) == (True, None)
+    assert lenient.degraded_checks == ["lagging", "away"]
+    assert list(lenient.checks) == ["well", "lagging", "away"]
+
+
+def test_one_check_can_be_asked_for_and_decides_even_when_optional():
+    """`/ready/<check>` is about that check alone, from the same run."""
+
+    def refuse():
+        raise CheckFailed(Reason.REFUSED)
+
+    async def play():
+        scene = Scene(checks=[FunctionCheck("away", refuse, critical=False), FunctionCheck("well", lambda: None)])
+        whole, away, well = [await scene.monitor.ready(name) for name in (None, "away", "well")]
+        with pytest.raises(KeyError):
+            await scene.monitor.ready("nothing")
+        return whole, away, well
+
+    whole, away, well = asyncio.run(play())
+    assert whole.ready
+    assert (away.ready, away.failed_checks, list(away.checks)) == (False, ["away"], ["away"])
+    assert (well.ready, list(well.checks), well.timestamp) == (True, ["well"], whole.timestamp)
+
+
+def test_startup_waits_for_what_was_declared():
+    """It is over when everything that was waited for is done."""
+    scene = Scene()
+    assert scene.monitor.startup().started
+    scene.monitor.wait_for("warm_up")
+    scene.monitor.wait_for("migrate")
+    scene.monitor.done("migrate")
+    report = scene.monitor.startup()
+    assert (report.started, report.waiting_for) == (False, ["warm_up"])
+    scene.monitor.done("warm_up")
+    assert scene.monitor.startup().started
+
+
+def test_the_cache_info_is_true_of_each_response():
+    """Readers get `cached` false, later askers true with the age; the expiry is the reading plus the duration."""
+
+    async def play():
+        source = FakeSource()
+        scene = Scene(source)
+        first = await scene.status()
+        scene.clock.move(3.5)
+        second = await scene.status()
+        scene.clock.move(0.2)
+        third = await scene.status()
+        scene.clock.move(11.2)
+        fourth = await scene.status()
+        scene.clock.move(0.2)
+        fifth = await scene.status()
+        return source, first, second, third, fourth, fifth
+
+    source, first, second, third, fourth, fifth = asyncio.run(play())
+    assert [each.cache_info.cached for each in (first, second, third, fourth, fifth)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert [each.cache_info.age_seconds for each in (first, second, third, fourth, fifth)] == [0, 3, 3, 14, 0]
+    assert second is third
+    assert second.timestamp == first.timestamp
+    assert (second.cache_info.cache_expires_at - second.timestamp).total_seconds() == 15
+    assert fifth.timestamp > first.timestamp
+    assert source.reads == 2
+
+
+def test_many_first_askers_share_one_reading_and_none_was_cached():
+    """100 concurrent first requests: one reading; all of them waited for it, so `cached` is false for all."""
+
+    async def play():
+        source = FakeSource()
+        source.gate.clear()
+        scene = Scene(source)
+        askers = [asyncio.create_task(scene.status()) for _ in range(100)]
+        await asyncio.sleep(0)
+        askers[0].cancel()
+        await asyncio.sleep(0)
+        source.gate.set()
+        reports = await asyncio.gather(*askers[1:])
+        return source.reads, reports
+
+    reads, reports = asyncio.run(play())
+    assert reads == 1
+    assert {report.cache_info.cached for report in reports} == {False}
+
+
+def test_while_the_facts_are_read_again_others_get_the_old_ones_with_their_true_age():
+    """The one who finds them old waits; the others are told that theirs are stale."""
+
+    async def play():
+        source = FakeSource()
+        scene = Scene(source)
+        await scene.status()
+        scene.clock.move(16)
+        source.gate.clear()
+        source.facts = facts_of(failed=99)
+        waiting = asyncio.create_task(scene.status())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        old = await scene.status()
+        source.gate.set()
+        return scene.clock.now(), old, await waiting
+
+    now, old, fresh = asyncio.run(play())
+    assert (old.cache_info.cached, old.cache_info.stale, old.cache_info.age_seconds) == (True, True, 16)
+    assert old.cache_info.cache_expires_at.timestamp() == now - 1
+    assert old.system_health.failed_tasks == 13
+    assert (fresh.cache_info.cached, fresh.system_health.failed_tasks) == (False, 99)
+
+
+def test_after_an_idle_hour_the_first_askers_all_wait_for_the_facts():
+    """Facts older than the time to live by more than one refresh are not served while they can be read."""
+
+    async def play():
+        source = FakeSource()
+        scene = Scene(source)
+        await scene.status()
+        scene.clock.move(3600)
+        source.gate.clear()
+        askers = [asyncio.create_task(scene.status()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        source.gate.set()
+        return await asyncio.gather(*askers)
+
+    assert {report.cache_info.cached for report in asyncio.run(play())} == {False}
+
+
+def test_a_failure_is_not_kept_as_if_it_were_facts():
+    """Every asker tries again; old facts are served as degraded, then as unhealthy, then as healthy again."""
+
+    async def play():
+        source = FakeSource()
+        scene = Scene(source)
+        await scene.status()
+        source.fault = Reason.REFUSED
+        scene.clock.move(20)
+        first, second = await scene.status(), await scene.status()
+        reads = source.reads
+        scene.clock.move(41)
+        too_old = await scene.status()
+        source.fault = None
+        return first, second, reads, too_old, await scene.status()
+
+    first, second, reads, too_old, again = asyncio.run(play())
+    assert reads == 3
+    assert (first.status, first.reasons) == ("degraded", [StatusReason.SOURCE_UNREADABLE])
+    assert (first.cache_info.cached, first.cache_info.stale, first.cache_info.age_seconds) == (True, True, 20)
+    assert second.sources["shop"].reason is Reason.REFUSED
+    assert (too_old.status, too_old.reasons) == (
+        "unhealthy",
+        [StatusReason.SOURCE_UNREADABLE, StatusReason.FACTS_STALE],
+    )
+    assert too_old.system_health.total_tasks == 1250
+    assert too_old.timestamp == first.timestamp
+    assert (again.status, again.reasons, again.cache_info.cached) == ("healthy", [], False)
+
+
+def test_facts_never_read_are_null_and_unhealthy():
+    """Never read: figures null, timestamp now, nothing cached."""
+
+    async def play():
+        source = FakeSource()
+        source.fault = Reason.UNKNOWN_VERSION
+        scene = Scene(source)
+        return scene, await scene.status()
+
+    scene, report = asyncio.run(play())
+    assert (report.status, report.reasons) == ("unhealthy", [StatusReason.SOURCE_UNREADABLE])
+    assert report.system_health.total_tasks is None
+    assert report.performance_metrics.retry_success_rate is None
+    assert report.timestamp.timestamp() == int(scene.clock.now())
+    assert (report.cache_info.cached, report.cache_info.cache_expires_at) == (False, None)
+    assert report.sources["shop"].reason is Reason.UNKNOWN_VERSION
+
+
+def test_without_a_source_the_status_is_degraded_and_says_so():
+    """No source configured: figures null, `degraded`, `no_source`."""
+    report = asyncio.run(Scene().status())
+    assert (report.status, report.reasons) == ("degraded", [StatusReason.NO_SOURCE])
+    assert report.system_health.total_tasks is None
+    assert report.cache_info.cache_expires_at is None
+
+
+def test_a_cache_duration_of_zero_reads_each_time_and_has_no_expiry():
+    """Duration 0: no cache, expiry `null`."""
+
+    async def play():
+        source = FakeSource()
+        scene = Scene(source, cache_duration_seconds=0)
+        return [await scene.status() for _ in range(3)], source.reads
+
+    reports, reads = asyncio.run(play())
+    assert reads == 3
+    assert {(each.cache_info.cached, each.cache_info.cache_expires_at) for each in reports} == {(False, None)}
+
+
+def test_a_source_that_hangs_costs_the_status_its_deadline():
+    """Even one that ignores its own deadline is given up."""
+
+    async def play():
+        source = FakeSource()
+        source.gate.clear()
+        return await Scene(source, status_timeout_seconds=0.01).status()
+
+    report = asyncio.run(play())
+    assert (report.status, report.sources["shop"].reason) == ("unhealthy", Reason.TIMEOUT)
+
+
+def test_a_monitor_serves_one_event_loop_and_may_be_started_again_in_another():
+    """After `stop` it closes its sources and can be used in a new loop; two running loops are refused."""
+    source = FakeSource()
+    scene = Scene(source)
+
+    async def once():
+        report = await scene.status()
+        await scene.monitor.stop()
+        return report.cache_info.cached
+
+    assert [asyncio.run(once()), asyncio.run(once())] == [False, False]
+    assert (source.reads, source.closed) == (2, 2)
+
+    async def outer():
+        await scene.status()
+        with pytest.raises(MonitorLoopError):
+            await asyncio.to_thread(asyncio.run, scene.monitor.start())
+
+    asyncio.run(outer())
