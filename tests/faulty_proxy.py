@@ -1,0 +1,142 @@
+"""A TCP proxy that fails on demand: what lies between a prober and its database in bad weather."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from typing import Any, Literal, Self
+
+import sqlalchemy as sa
+
+Mode = Literal["pass", "blackhole", "reset", "refuse", "slow"]
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_PATIENCE_SECONDS = 30
+
+
+class FaultyProxy:
+    """Forwards connections to a port of this machine, or fails as its mode says. A context manager.
+
+    Modes, which apply to connections that are already open too:
+
+    * `pass`: forwards everything.
+    * `blackhole`: accepts and keeps connections, and forwards nothing; it goes on where it stopped afterwards.
+    * `reset`: ends every connection with a reset.
+    * `refuse`: does not listen; open connections are reset.
+    * `slow`: waits `delay_seconds` before it forwards each chunk.
+
+    Attributes:
+        port: Where it listens, the same in every mode.
+        accepted: How many connections it has accepted.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self.accepted = 0
+        self._target_port = target_port
+        self._mode: Mode = "pass"
+        self._delay_seconds = 0.0
+        self._loop = asyncio.new_event_loop()
+        self._forwarding = asyncio.Event()
+        self._forwarding.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._thread = threading.Thread(target=self._loop.run_forever, name="faulty-proxy", daemon=True)
+        self._thread.start()
+        self.port = 0
+        self._in_loop(self._listen())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def mode(self) -> Mode:
+        """How it treats connections now."""
+        return self._mode
+
+    def set(self, mode: Mode, *, delay_seconds: float = 0.2) -> None:
+        """Treat connections as *mode* says, from now on."""
+        self._in_loop(self._set(mode, delay_seconds))
+
+    def url_for(self, url: str) -> str:
+        """Return *url* with this proxy in the place of its server."""
+        proxied = sa.make_url(url).set(host="127.0.0.1", port=self.port)
+        return proxied.render_as_string(hide_password=False)
+
+    def close(self) -> None:
+        """Reset every connection and stop listening, for good."""
+        if self._loop.is_closed():
+            return
+        self._in_loop(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_PATIENCE_SECONDS)
+        self._loop.close()
+
+    def _in_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_SECONDS)
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _set(self, mode: Mode, delay_seconds: float) -> None:
+        self._mode, self._delay_seconds = mode, delay_seconds
+        if mode == "blackhole":
+            self._forwarding.clear()
+        else:
+            self._forwarding.set()
+        if mode in {"reset", "refuse"}:
+            self._reset_all()
+        if mode == "refuse" and self._server is not None:
+            self._server.close()
+            self._server = None
+        elif mode != "refuse" and self._server is None:
+            await self._listen()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self._writers.add(writer)
+        if self._mode in {"reset", "refuse"}:
+            return self._reset(writer)
+        await self._forwarding.wait()
+        try:
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            return self._reset(writer)
+        self._writers.add(target_writer)
+        await asyncio.gather(self._relay(reader, target_writer), self._relay(target_reader, writer))
+        return None
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await reader.read(65536):
+                if self._mode == "slow":
+                    await asyncio.sleep(self._delay_seconds)
+                await self._forwarding.wait()
+                writer.write(chunk)
+                await writer.drain()
+        self._writers.discard(writer)
+        writer.close()
+
+    def _reset_all(self) -> None:
+        for writer in list(self._writers):
+            self._reset(writer)
+
+    def _reset(self, writer: asyncio.StreamWriter) -> None:
+        self._writers.discard(writer)
+        with contextlib.suppress(OSError):
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        writer.transport.abort()
+
+    async def _end(self) -> None:
+        await self._set("refuse", 0)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
