@@ -85,14 +85,23 @@ def probe() -> None:
 @app.command()
 def demo(
     database_url: Annotated[
-        str | None, typer.Option(help="Where DBOS keeps the shop's work; default: SQLite in .tasker-health/.")
+        str | None,
+        typer.Option(help="Where the shop is kept: postgresql://... or sqlite:///...; default: SQLite, here."),
     ] = None,
+    rate: Annotated[
+        float, typer.Option(min=0, max=100, help="Orders placed a second, at most; 0: only finish what is there.")
+    ] = 1.2,
+    seed: Annotated[int | None, typer.Option(help="Draw the same orders each time.")] = None,
+    backoff_seconds: Annotated[
+        float, typer.Option(min=0.01, max=600, help="Wait after the first failed attempt of a step; then it doubles.")
+    ] = 1,
     config: Config = None,
 ) -> int:
-    """Run an order shop on DBOS, with its health endpoints beside it."""
-    from tasker_health.cli.demo import run_demo
+    """Run an order shop on DBOS, with its health endpoints beside it, until SIGTERM or Ctrl-C."""
+    from tasker_health.cli.demo import DemoOptions, run_demo
 
-    return run_demo(_settings(config), database_url)
+    options = DemoOptions(database_url, rate=rate, seed=seed, backoff_seconds=backoff_seconds)
+    return run_demo(_settings(config), options)
 
 
 def _settings(config: Path | None) -> Settings:
