@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from tasker_health.checks import Check
 from tasker_health.errors import SettingsError
-from tasker_health.settings import Settings, SourceSettings
+from tasker_health.settings import MigrationsSettings, Settings, SourceSettings
 from tasker_health.sources import Source
 
 if TYPE_CHECKING:
+    from tasker_health.checks.migrations import MigrationTool
     from tasker_health.database import Database
 
 
@@ -72,5 +73,78 @@ def _url_of(settings: Settings, name: str, source: SourceSettings) -> str:
 
 
 def _migrations(settings: Settings, databases: list[Database]) -> list[Check]:
-    del settings, databases
-    return []
+    """Return the check of the schema, or none where no tool is named and no engine is read."""
+    kind = settings.migrations.kind
+    if kind == "auto":
+        kind = "dbos" if settings.sources else "none"
+        _require_meaning(settings, kind)
+    if kind == "none":
+        return []
+    from tasker_health.checks.migrations import MigrationsCheck
+
+    schemas = _dbos_schemas(settings, databases) if kind == "dbos" else _schema(settings, databases)
+    return [
+        MigrationsCheck(
+            schemas,
+            ahead_is_error=settings.health.migrations_ahead == "error",
+            timeout_seconds=settings.health.readiness_timeout_seconds,
+        )
+    ]
+
+
+def _require_meaning(settings: Settings, kind: str) -> None:
+    """Refuse settings of a tool that nobody named: they look as if the schema were looked at."""
+    for name in ("location", "url"):
+        if kind == "none" and getattr(settings.migrations, name) is not None:
+            remedy = "it needs a tool; set migrations.kind to alembic, django, rails or dbos"
+            raise SettingsError(f"migrations.{name}", "set", remedy)
+
+
+def _schema(settings: Settings, databases: list[Database]) -> list[tuple[MigrationTool, Database]]:
+    url = settings.migrations.url or settings.database.url
+    if url is None:
+        raise SettingsError("migrations.url", "not set", "set it, or database.url")
+    tool = _migration_tool(settings.migrations)
+    return [(tool, _shared_database(settings, url.get_secret_value(), databases))]
+
+
+def _migration_tool(wanted: MigrationsSettings) -> MigrationTool:
+    if wanted.kind == "django":
+        from tasker_health.checks.migrations.django import DjangoTool
+
+        return DjangoTool.of(wanted.location)
+    if wanted.location is None:
+        what = "db/migrate" if wanted.kind == "rails" else "the script directory or alembic.ini"
+        raise SettingsError("migrations.location", "not set", f"set it to the path of {what}")
+    if wanted.kind == "rails":
+        from tasker_health.checks.migrations.rails import RailsTool
+
+        return RailsTool.at(wanted.location)
+    from tasker_health.checks.migrations.alembic import AlembicTool
+
+    return AlembicTool.at(wanted.location)
+
+
+def _dbos_schemas(settings: Settings, databases: list[Database]) -> list[tuple[MigrationTool, Database]]:
+    """Return the tables of every dbos source; without one, those that the settings of migrations name."""
+    from tasker_health.checks.migrations.dbos import DbosTool
+    from tasker_health.sources.dbos import KNOWN_VERSIONS
+
+    wanted = settings.migrations
+    schemas: list[tuple[MigrationTool, Database]] = []
+    for name, source in (settings.sources or {"dbos": SourceSettings(kind="dbos")}).items():
+        url = wanted.url.get_secret_value() if wanted.url else _url_of(settings, name, source)
+        database = _shared_database(settings, url, databases)
+        tool = DbosTool(KNOWN_VERSIONS, database.dialect, wanted.location or source.schema_name)
+        if (tool, database) not in schemas:
+            schemas.append((tool, database))
+    return schemas
+
+
+def _shared_database(settings: Settings, url: str, databases: list[Database]) -> Database:
+    """Return the one of *databases* at *url*; if there is none, add one."""
+    own = _database(settings, url)
+    shared = next((database for database in databases if database.url == own.url), None)
+    if shared is None:
+        databases.append(own)
+    return shared or own

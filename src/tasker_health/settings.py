@@ -136,7 +136,8 @@ class MigrationsSettings(Group):
     )
     location: str | None = Field(
         None,
-        description="Alembic: the script directory or alembic.ini. Django: the settings module. Rails: db/migrate.",
+        description="Alembic: the script directory, alembic.ini or pyproject.toml. Django: the settings module; unset:"
+        " the one in force. Rails: db/migrate. DBOS: the PostgreSQL schema; unset: that of the source.",
     )
     url: SecretStr | None = Field(None, description="SQLAlchemy URL; unset: that of the source or the database.")
 
