@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tasker_health.deadline import in_thread
+from tasker_health.deadline import in_thread, within
 from tasker_health.driver import Driver, driver_of
 from tasker_health.errors import ConfigurationError, DatabaseFault
 from tasker_health.model import Reason
@@ -30,6 +30,8 @@ from tasker_health.settings import redacted
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
+
+_GOODBYE_SECONDS = 1
 
 
 class Database:
@@ -92,7 +94,8 @@ class Database:
         """Close the connection; the next question opens a new one."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._keep(asyncio.ensure_future(_closed(connection)))
+            with contextlib.suppress(Exception):
+                await within(connection.close(), _GOODBYE_SECONDS)
         if self._leftover:
             await asyncio.wait(self._leftover, timeout=1)
 
@@ -116,7 +119,7 @@ class Database:
         if connection is None:
             task.cancel()
         else:
-            self._keep(asyncio.ensure_future(self._driver.abort(_driver_connection(connection))))
+            self._keep(asyncio.ensure_future(self._abort(connection)))
 
     def _keep(self, task: asyncio.Future[Any]) -> None:
         """Hold on to *task* until it is done: asyncio itself does not."""
@@ -139,9 +142,18 @@ class Database:
             # What state a connection is in after an error is not worth a guess.
             if self._connection is connection:
                 self._connection = None
-            await _closed(connection)
+            await self._discard(connection)
             raise
         return answer
+
+    async def _discard(self, connection: AsyncConnection) -> None:
+        """Drop *connection* without a goodbye, which a dead server would not answer; errors say nothing new."""
+        for end in (self._abort(connection), connection.invalidate(), connection.close()):
+            with contextlib.suppress(Exception):
+                await end
+
+    async def _abort(self, connection: AsyncConnection) -> None:
+        await self._driver.abort(_driver_connection(connection))
 
     async def _open(self) -> AsyncConnection:
         file = self._file()
@@ -150,7 +162,7 @@ class Database:
             if not kept.closed and self._opened_file == file:
                 return kept
             self._connection = None
-            await _closed(kept)
+            await self._discard(kept)
         connection: AsyncConnection = self._engine.connect()
         async with asyncio.timeout(self._connect_timeout_seconds):
             await connection.start()
@@ -202,14 +214,6 @@ class _SyncEngine:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.sync_engine = engine
-
-
-async def _closed(connection: AsyncConnection) -> None:
-    """Close *connection*, whatever state it is in; what goes wrong in that says nothing new."""
-    with contextlib.suppress(Exception):
-        await connection.invalidate()
-    with contextlib.suppress(Exception):
-        await connection.close()
 
 
 def _driver_connection(connection: AsyncConnection) -> Any:

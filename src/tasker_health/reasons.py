@@ -54,6 +54,7 @@ _MYSQL = {
     2006: Reason.UNREACHABLE,
     2013: Reason.UNREACHABLE,
 }
+_CANNOT_CONNECT = 2003
 _SQLITE = {
     "SQLITE_BUSY": Reason.TIMEOUT,
     "SQLITE_LOCKED": Reason.TIMEOUT,
@@ -140,19 +141,23 @@ def _driver_reason(error: BaseException) -> Reason | None:
     if type(error).__module__.startswith("sqlalchemy"):
         # SQLAlchemy's own QueuePool TimeoutError is no builtin TimeoutError.
         return Reason.POOL_EXHAUSTED if type(error).__name__ == "TimeoutError" else None
+    number = error.args[0] if error.args else None
+    if isinstance(number, int) and number in _MYSQL:
+        return _mysql_reason(number, error)
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if isinstance(state, str):
         return next((_SQLSTATE[state[:n]] for n in (5, 3, 2) if state[:n] in _SQLSTATE), Reason.ERROR)
     name = getattr(error, "sqlite_errorname", None)
     if isinstance(name, str) and name != "SQLITE_ERROR":
         return next((reason for code, reason in _SQLITE.items() if name.startswith(code)), Reason.ERROR)
-    number = error.args[0] if error.args else None
-    if isinstance(number, int) and number in _MYSQL and number != 2003:  # noqa: PLR2004 -- see below
-        return _MYSQL[number]
-    if number == 2003 and error.__cause__ is None and error.__context__ is None:  # noqa: PLR2004
-        # "can't connect": the operating system's error behind it says more, when there is one.
-        return _MYSQL[number] if "refused" not in str(error) else Reason.REFUSED
     return _spoken_reason(error)
+
+
+def _mysql_reason(number: int, error: BaseException) -> Reason | None:
+    cause = error.__cause__ or error.__context__
+    if number == _CANNOT_CONNECT and isinstance(cause, OSError):
+        return None  # the operating system's error behind it says more
+    return _MYSQL[number]
 
 
 def _spoken_reason(error: BaseException) -> Reason | None:

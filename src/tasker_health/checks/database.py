@@ -59,9 +59,11 @@ class DatabaseCheck:
             return
         connection.rollback()
         try:
-            # The only question that SQLite answers without writing: may I have the write lock?
             connection.exec_driver_sql("PRAGMA busy_timeout = 0")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+            # Only an attempt tells (the lock is granted on a read-only file too); it is rolled back.
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA user_version = {version}")
         except sa.exc.OperationalError as error:
             if getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
                 return  # somebody is writing right now: it can be written to
