@@ -22,4 +22,6 @@ def main() -> None:
             raise
         sys.stderr.write(f"tasker-health: {error.name} is not installed: pip install 'tasker-health[standalone]'\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(run_command())

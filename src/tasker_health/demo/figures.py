@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from rich.columns import Columns
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -83,7 +84,8 @@ class FiguresLine:
             while not self._stop.is_set():
                 began = time.monotonic()
                 if self._open.is_set():
-                    live.update(styled(await self._health.monitor.status()), refresh=True)
+                    parts = parts_of(await self._health.monitor.status())
+                    live.update(Columns(parts, padding=(0, 2)), refresh=True)
                 await self._pause(began, _PERIOD_SECONDS)
         await self._health.stop()
 
@@ -91,7 +93,8 @@ class FiguresLine:
         while not self._stop.is_set():
             began = time.monotonic()
             if self._open.is_set():
-                sys.stdout.write(f"{styled(await self._health.monitor.status()).plain}\n")
+                parts = parts_of(await self._health.monitor.status())
+                sys.stdout.write("  ".join(part.plain for part in parts) + "\n")
                 sys.stdout.flush()
             await self._pause(began, _PLAIN_PERIOD_SECONDS)
         await self._health.stop()
@@ -106,25 +109,24 @@ class FiguresLine:
         await asyncio.to_thread(self._stop.wait, seconds)
 
 
-def styled(report: StatusReport) -> Text:
-    """Return the figures of *report* as one line."""
+def parts_of(report: StatusReport) -> list[Text]:
+    """Return the figures of *report*, each with its name and its colour."""
     health = report.system_health
+    verdict = Text(
+        ": ".join(filter(None, [report.status, ", ".join(report.reasons)])), f"bold {_COLOURS[report.status]}"
+    )
     if health.total_tasks is None:
-        return Text(f"{report.status}: {', '.join(report.reasons)}", style=_COLOURS[report.status])
-    parts = [
-        (f"{health.total_tasks} orders", "bold"),
-        (f"{health.pending_tasks} queued", "cyan"),
-        (f"{health.running_tasks} running", "blue"),
-        (f"{health.retry_queue_size} retrying ({health.in_backoff} in backoff)", "magenta"),
-        (f"{health.completed_tasks} completed", "green"),
-        (f"{health.failed_tasks} failed", "red" if health.failed_tasks else "dim"),
-        (f"{health.cancelled_tasks} cancelled", "dim"),
-        (": ".join(filter(None, [report.status, ", ".join(report.reasons)])), f"bold {_COLOURS[report.status]}"),
+        return [verdict]
+    return [
+        Text(f"orders {health.total_tasks}", "bold"),
+        Text(f"queued {health.pending_tasks}", "cyan"),
+        Text(f"running {health.running_tasks}", "blue"),
+        Text(f"retrying {health.retry_queue_size} ({health.in_backoff} in backoff)", "magenta"),
+        Text(f"completed {health.completed_tasks}", "green"),
+        Text(f"failed {health.failed_tasks}", "red" if health.failed_tasks else "dim"),
+        Text(f"cancelled {health.cancelled_tasks}", "dim"),
+        verdict,
     ]
-    line = Text(no_wrap=True, overflow="ellipsis")
-    for index, (words, style) in enumerate(parts):
-        line.append("  " if index else "").append(words, style=style)
-    return line
 
 
 def forget_console() -> None:

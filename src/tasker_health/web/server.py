@@ -44,14 +44,21 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """End on SIGTERM and SIGINT, a second one at once; unlike uvicorn's own, end with code 0, not the signal's."""
         loop = asyncio.get_running_loop()
-        signals = (signal.SIGTERM, signal.SIGINT)
-        for each in signals:
+        before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+        for each in before:
             loop.add_signal_handler(each, self._on_signal)
         try:
             yield
         finally:
-            for each in signals:
+            for each, handler in before.items():
                 loop.remove_signal_handler(each)
+                signal.signal(each, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop answering, and end the application even in a hurry: uvicorn leaves that out then, and logs an error."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()
 
     def _on_signal(self) -> None:
         self.force_exit = self.should_exit
