@@ -114,12 +114,17 @@ class Monitor:
         """
         if name is not None and name not in self._critical:
             raise KeyError(name)
-        until, report = self._ready
-        if report is None or self._clock.monotonic() >= until:
+        report = self.known_readiness()
+        if report is None:
             if self._loop is not asyncio.get_running_loop():
                 await self.start()
             report = await self._look()
         return report if name is None else _only(report, name)
+
+    def known_readiness(self) -> Readiness | None:
+        """Return the last readiness while it serves everybody who asks, or `None`."""
+        until, report = self._ready
+        return report if self._clock.monotonic() < until else None
 
     def startup(self) -> Startup:
         """Return whether this process has finished starting."""
@@ -138,9 +143,9 @@ class Monitor:
 
     async def status(self) -> StatusReport:
         """Return how the whole system is, from the cache while the facts are fresh."""
-        until, report = self._status
-        if report is not None and self._clock.monotonic() < until:
-            return report
+        known = self.known_status()
+        if known is not None:
+            return known
         if self._loop is not asyncio.get_running_loop():
             await self.start()
         readings = await read_all(self._readers)
@@ -148,6 +153,11 @@ class Monitor:
         report = self._report(readings, assess(readings, self._settings, now), now)
         self._status = (self._status_until(readings), report)
         return report
+
+    def known_status(self) -> StatusReport | None:
+        """Return the last status while it is true as it stands, or `None`."""
+        until, report = self._status
+        return report if self._clock.monotonic() < until else None
 
     def _liveness(self, second: int) -> Liveness:
         return Liveness(alive=True, timestamp=timestamp(second), service=self._settings.service_name)

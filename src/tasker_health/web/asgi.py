@@ -28,7 +28,6 @@ class AsgiSkin:
 
     def __init__(self, endpoints: Endpoints, app: App | None, *, start: Hook, stop: Hook) -> None:
         self._endpoints = endpoints
-        self._by_path = endpoints.by_path
         self._app = app
         self._start = start
         self._stop = stop
@@ -38,14 +37,17 @@ class AsgiSkin:
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
-        path = _path(scope)
-        if path not in self._by_path and self._app is not None and not self._endpoints.claims(path):
-            await self._app(scope, receive, send)
-            return
-        method = scope["method"]
-        client = scope.get("client")
-        request = Request(method, path, scope["headers"], client[0] if client else "", scope)
-        answer = await self._endpoints.answer(request)
+        method, path = scope["method"], scope["path"]
+        if scope.get("root_path"):
+            path = _below(scope["root_path"], path)
+        answer = self._endpoints.at_once(method, path)
+        if answer is None:
+            if self._app is not None and not self._endpoints.claims(path):
+                await self._app(scope, receive, send)
+                return
+            client = scope.get("client")
+            request = Request(method, path, scope["headers"], client[0] if client else "", scope)
+            answer = await self._endpoints.answer(request)
         # A list of its own for each response: middleware around us may add to it.
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers.copy()})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
@@ -100,10 +102,6 @@ class AsgiSkin:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _path(scope: Scope) -> str:
-    """Return the path below the mount point."""
-    path: str = scope["path"]
-    root = scope.get("root_path")
-    if root and path.startswith(root):
-        return path[len(root) :] or "/"
-    return path
+def _below(root: str, path: str) -> str:
+    """Return *path* below the mount point *root*; some servers leave that off already."""
+    return path[len(root) :] or "/" if path.startswith(root) else path

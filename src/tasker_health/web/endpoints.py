@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import posixpath
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from tasker_health.access import PERMISSION
 from tasker_health.access.gate import AccessFault, Gate
 from tasker_health.errors import AuthenticationError, UnauthorizedError
-from tasker_health.model import Problem, SystemStatus
+from tasker_health.model import Liveness, Problem, Readiness, Startup, StatusReport, SystemStatus
 from tasker_health.monitor import Monitor
 from tasker_health.request import Request
 from tasker_health.web.openapi import document
 from tasker_health.web.render import Answer, Rendered, render
 
+Fact = Callable[[], Any]
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
 OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED, FAULT, UNAVAILABLE = 200, 401, 403, 404, 405, 500, 503
+
+_READS = frozenset({"GET", "HEAD"})
+_UNTOLD = ("Internal Server Error", "The answer could not be made; the log says why")
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +41,24 @@ class Endpoints:
         self._gate = gate
         self._root = f"{prefix}/health"
         self._ready_below = f"{prefix}/health/ready/"
-        self._live_report: object = None
-        self._live_answer: Answer | None = None
-        self._rendered_live, self._rendered_ready, self._rendered_status = Rendered(), Rendered(), Rendered()
-        self._openapi = render(OK, document(prefix))
-        self.by_path: dict[str, Endpoint] = {
-            f"{self._root}/live": self._answer_live,
-            f"{self._root}/ready": self._answer_ready,
-            f"{self._root}/startup": self._answer_startup,
-            f"{self._root}/status": self._answer_status,
-            self._root: self._answer_status,
-            f"{prefix}/openapi.json": self._answer_openapi,
+        self._rendered_ready, self._rendered_status = Rendered(_ready_code), Rendered(_status_code)
+        openapi = document(prefix)
+        # What may be known without waiting: where the report comes from (`None`: it takes waiting), and its bytes.
+        self._known: dict[str, tuple[Fact, Rendered]] = {
+            f"{self._root}/live": (monitor.live, Rendered(_live_code)),
+            f"{self._root}/ready": (monitor.known_readiness, self._rendered_ready),
+            f"{self._root}/startup": (monitor.startup, Rendered(_startup_code)),
+            f"{prefix}/openapi.json": (lambda: openapi, Rendered(lambda _document: OK)),
         }
+        self._asked: dict[str, Endpoint] = {
+            f"{self._root}/ready": self._ready,
+            f"{self._root}/status": self._status,
+            self._root: self._status,
+        }
+        if gate.open:
+            known_status = (monitor.known_status, self._rendered_status)
+            self._known |= {f"{self._root}/status": known_status, self._root: known_status}
+        self._paths = self._known.keys() | self._asked.keys()
 
     def claims(self, path: str) -> bool:
         """Return whether *path* is ours to answer, if only with 404.
@@ -55,56 +66,60 @@ class Endpoints:
         Everything below `<prefix>/health` is, in whatever spelling: a probe for a path that is nearly right must
         not reach an application that redirects it.
         """
-        if path in self.by_path:
+        if path in self._paths:
             return True
         plain = posixpath.normpath(f"/{path.lstrip('/')}").lower()
         root = self._root.lower()
-        return plain == root or plain.startswith(f"{root}/") or plain in self.by_path
+        return plain == root or plain.startswith(f"{root}/") or plain in self._paths
+
+    def at_once(self, method: str, path: str) -> Answer | None:
+        """Return the answer that is known without waiting or looking further; `None`: `answer` has it.
+
+        Most probes are answered here: it costs no coroutine and no `Request`.
+        """
+        known = self._known.get(path)
+        if known is None or method not in _READS:
+            return None
+        fact, rendered = known
+        try:
+            report = fact()
+            return None if report is None else rendered(report)
+        except Exception:
+            log.exception("%s %s failed", method, path)
+            return _problem(FAULT, *_UNTOLD)
 
     async def answer(self, request: Request) -> Answer:
         """Return the answer to *request*; whatever goes wrong in that is a 500 that tells nothing."""
-        endpoint = self.by_path.get(request.path)
+        method, path = request.method, request.path
+        known = self.at_once(method, path)
+        if known is not None:
+            return known
         try:
-            if endpoint is None:
-                return await self._answer_elsewhere(request)
-            if request.method not in {"GET", "HEAD"}:
-                return _problem(NOT_ALLOWED, "Method Not Allowed", f"{request.method} is not allowed; use GET or HEAD")
-            return await endpoint(request)
+            if path not in self._paths and not self._names_a_check(path):
+                return _problem(NOT_FOUND, "Not Found", "There is no such endpoint or check")
+            if method not in _READS:
+                return _problem(NOT_ALLOWED, "Method Not Allowed", f"{method} is not allowed; use GET or HEAD")
+            return await self._asked.get(path, self._ready_one)(request)
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            return _problem(FAULT, "Internal Server Error", "The answer could not be made; the log says why")
+            log.exception("%s %s failed", method, path)
+            return _problem(FAULT, *_UNTOLD)
 
-    async def _answer_live(self, _request: Request) -> Answer:
-        report = self._monitor.live()
-        return self._rendered_live(OK if report.alive else UNAVAILABLE, report)
+    async def _ready(self, _request: Request) -> Answer:
+        return self._rendered_ready(await self._monitor.ready())
 
-    async def _answer_ready(self, _request: Request) -> Answer:
-        report = await self._monitor.ready()
-        return self._rendered_ready(OK if report.ready else UNAVAILABLE, report)
+    async def _ready_one(self, request: Request) -> Answer:
+        report = await self._monitor.ready(request.path.removeprefix(self._ready_below))
+        return render(_ready_code(report), report)
 
-    async def _answer_startup(self, _request: Request) -> Answer:
-        report = self._monitor.startup()
-        return render(OK if report.started else UNAVAILABLE, report)
+    def _names_a_check(self, path: str) -> bool:
+        return path.startswith(self._ready_below) and path.removeprefix(self._ready_below) in self._monitor.check_names
 
-    async def _answer_status(self, request: Request) -> Answer:
+    async def _status(self, request: Request) -> Answer:
         if not self._gate.open:
             denied = await self._denied(request)
             if denied is not None:
                 return denied
-        report = await self._monitor.status()
-        return self._rendered_status(UNAVAILABLE if report.status is SystemStatus.UNHEALTHY else OK, report)
-
-    async def _answer_openapi(self, _request: Request) -> Answer:
-        return self._openapi
-
-    async def _answer_elsewhere(self, request: Request) -> Answer:
-        name = request.path.removeprefix(self._ready_below)
-        if name == request.path or name not in self._monitor.check_names:
-            return _problem(NOT_FOUND, "Not Found", "There is no such endpoint or check")
-        if request.method not in {"GET", "HEAD"}:
-            return _problem(NOT_ALLOWED, "Method Not Allowed", f"{request.method} is not allowed; use GET or HEAD")
-        report = await self._monitor.ready(name)
-        return render(OK if report.ready else UNAVAILABLE, report)
+        return self._rendered_status(await self._monitor.status())
 
     async def _denied(self, request: Request) -> Answer | None:
         """Return why the sender of *request* may not read the status, or `None` when it may."""
@@ -124,6 +139,22 @@ _EXTRA_HEADERS = {
     UNAUTHORIZED: ((b"www-authenticate", b'Bearer realm="tasker_health"'),),
     NOT_ALLOWED: ((b"allow", b"GET, HEAD"),),
 }
+
+
+def _live_code(report: Liveness) -> int:
+    return OK if report.alive else UNAVAILABLE
+
+
+def _ready_code(report: Readiness) -> int:
+    return OK if report.ready else UNAVAILABLE
+
+
+def _startup_code(report: Startup) -> int:
+    return OK if report.started else UNAVAILABLE
+
+
+def _status_code(report: StatusReport) -> int:
+    return UNAVAILABLE if report.status is SystemStatus.UNHEALTHY else OK
 
 
 def _problem(status: int, error: str, message: str) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -43,17 +43,23 @@ def render(status: int, document: Any, headers: Sequence[tuple[bytes, bytes]] = 
 
 
 class Rendered:
-    """Keeps the answer of the report it saw last: reports are frozen, so the same object has the same bytes."""
+    """Keeps the answer of the report it saw last: reports are frozen, so the same object has the same bytes.
 
-    __slots__ = ("_answer", "_report")
+    Args:
+        code: The status code of a report.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_answer", "_code", "_report")
+
+    _answer: Answer
+
+    def __init__(self, code: Callable[[Any], int]) -> None:
+        self._code = code
         self._report: Any = None
-        self._answer: Answer | None = None
 
-    def __call__(self, status: int, report: Any) -> Answer:
-        """Return *report* as an answer with *status*, encoding it only when it is another one."""
-        if report is not self._report or self._answer is None:
-            self._answer = render(status, report)
+    def __call__(self, report: Any) -> Answer:
+        """Return *report* as an answer, encoding it only when it is another one."""
+        if report is not self._report:
+            self._answer = render(self._code(report), report)
             self._report = report
         return self._answer
