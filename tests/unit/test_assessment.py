@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fakes import facts_of, settings_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import facts_of, settings_of
 from tasker_health.assessment import Reading, assess
 from tasker_health.model import Connections, Durations, Reason, StatusReason, SystemStatus, worst
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes import FakeClock, FakeSource, facts_of, settings_of
 
+from fakes import FakeClock, FakeSource, facts_of, settings_of
 from tasker_health.cache.memory import MemoryCache
 from tasker_health.checks import FunctionCheck
 from tasker_health.errors import CheckDegraded, CheckFailed, MonitorLoopError

@@ -8,8 +8,8 @@ import threading
 import types
 
 import pytest
-from fakes import settings_of
 
+from fakes import settings_of
 from tasker_health.access import PERMISSION, BaseCoordinator
 from tasker_health.access.gate import AccessFault, Gate
 from tasker_health.errors import AuthenticationError, ConfigurationError, SettingsError, UnauthorizedError

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from fakes import FakeClock, settings_of
 
+from fakes import FakeClock, settings_of
 from tasker_health.health import Health
 
 

@@ -7,11 +7,11 @@ import json
 
 import httpx
 import pytest
-from fakes import FakeClock, FakeSource, settings_of
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from fakes import FakeClock, FakeSource, settings_of
 from tasker_health.access import BaseCoordinator
 from tasker_health.errors import AuthenticationError, CheckFailed
 from tasker_health.health import Health
