@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from tasker_health.cli.logs import set_up_logging
 from tasker_health.demo.figures import FiguresLine, forget_console
 from tasker_health.demo.place import Place
+from tasker_health.errors import ConfigurationError
 from tasker_health.health import Health
 from tasker_health.settings import Settings, SourceSettings
 from tasker_health.web.server import serve
@@ -45,9 +47,11 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
     """Run the shop and its health server until SIGTERM or Ctrl-C; return 0.
 
     Raises:
-        ConfigurationError: The settings cannot work, or the port or the file cannot be had.
+        ConfigurationError: DBOS is not installed, the settings cannot work, or the port or the file cannot be had.
     """
     _on_signals(_leave_early)
+    if importlib.util.find_spec("dbos") is None:
+        raise ConfigurationError("demo: dbos is not installed; pip install 'tasker-health[demo]'")
     set_up_logging(settings.log)
     place = Place(options.database_url)
     settings = with_shop(settings, place.url)
@@ -96,11 +100,11 @@ class _Running:
 
     def end(self) -> None:
         """End everything within a few seconds, whatever the database does."""
+        ends_at = time.monotonic() + _CLOSING_SECONDS
         self._figures.stop()
         if self._starting.ident is None:
             return
-        ends_at = time.monotonic() + _CLOSING_SECONDS
-        self._starting.join(_CLOSING_SECONDS)
+        self._starting.join(max(0.0, ends_at - time.monotonic()))
         closed = self._shop is not None and self._shop.close(max(0.0, ends_at - time.monotonic()))
         _say("The shop is closed.")
         if not closed or _threads_are_left():

@@ -15,7 +15,7 @@ from tasker_health.demo.ledger import CANCELLED, Ledger
 from tasker_health.demo.orders import Placing, placings
 from tasker_health.demo.place import Place
 from tasker_health.demo.slots import Slots, take_lowest
-from tasker_health.demo.workflow import ExpectedEnds, order_workflow
+from tasker_health.demo.workflow import order_workflow, quieten_dbos
 from tasker_health.settings import redacted
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ _AT_WORK = 3
 _MOST_WAITING = 6
 """With so many orders queued no new one is placed: the demo may run for days."""
 
+_TICK_SECONDS = 0.1
 _SWEEP_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 
@@ -58,6 +59,8 @@ class Shop:
         self._ledger = Ledger(place.engine())
         self._workflow = order_workflow(self._ledger)
         self._to_cancel: list[tuple[float, str]] = []
+        self._place_at = self._sweep_at = time.monotonic()
+        self._said = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shop", daemon=True)
 
@@ -84,39 +87,45 @@ class Shop:
         return not leaving.is_alive()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self._open()
-                break
-            except Exception as error:  # noqa: BLE001 -- a database that is away comes back
-                log.warning("the shop cannot open yet: %s", _said(error))
-                DBOS.destroy()
-                self._stop.wait(_RETRY_SECONDS)
-        else:
+        quieten_dbos()
+        while not self._stop.is_set() and not self._done(self._open, "cannot open yet"):
+            DBOS.destroy()
+            self._stop.wait(_RETRY_SECONDS)
+        if self._stop.is_set():
             return
         self._opened()
-        place_at = sweep_at = time.monotonic()
-        while not self._stop.is_set():
-            now = time.monotonic()
-            try:
-                if now >= sweep_at:
-                    sweep_at = now + _SWEEP_SECONDS
-                    self._sweep()
-                if self._period is not None and now >= place_at:
-                    place_at = max(place_at + self._period, now)
-                    self._place_order()
-                self._cancel_orders(now)
-            except Exception as error:  # noqa: BLE001 -- as above
-                log.warning("the shop is held up: %s", _said(error))
+        while not self._stop.wait(_TICK_SECONDS):
+            if not self._done(self._tick, "is held up"):
                 self._stop.wait(_RETRY_SECONDS)
-            self._stop.wait(max(0.0, min(sweep_at, place_at if self._period else sweep_at, now + 0.5) - now))
+
+    def _done(self, work: Callable[[], None], complaint: str) -> bool:
+        """Return whether *work* could be done. A database that is away comes back; it is said once that it is away."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 -- each driver has its own
+            said = f"the shop {complaint}: {_said(error)}"
+            if said != self._said:
+                log.warning("%s", said)
+            self._said = said
+            return False
+        self._said = ""
+        return True
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP_SECONDS
+            self._sweep()
+        if self._period is not None and now >= self._place_at:
+            self._place_at = max(self._place_at + self._period, now)
+            self._place_order()
+        self._cancel_orders(now)
 
     def _open(self) -> None:
         """Take a name, launch DBOS under it, which resumes what that name left, and listen to the queue."""
         if not self._slot:
             self._slot = take_lowest(self._slots)
         self._ledger.create()
-        _quieten_dbos()
         config: DBOSConfig = {
             "name": "tasker-health-shop",
             "system_database_url": self._place.url,
@@ -166,14 +175,6 @@ class Shop:
         DBOS.destroy()
         self._ledger.close()
         self._slots.close()
-
-
-def _quieten_dbos() -> None:
-    """Let DBOS write to this process's log, and only what is not the demo's daily business."""
-    logger = logging.getLogger("dbos")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())  # without one it adds its own, in its own format
-        logger.addFilter(ExpectedEnds())
 
 
 def _said(error: Exception) -> str:

@@ -30,16 +30,6 @@ class OrderFailed(Exception):  # noqa: N818 -- as above
     """An order failed for good."""
 
 
-class ExpectedEnds(logging.Filter):
-    """Keeps from DBOS' log what is the demo's daily business: orders that fail for good or are cancelled."""
-
-    _expected = (StepFailed, OrderFailed, dbos_errors.DBOSAwaitedWorkflowCancelledError)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether *record* tells of anything else."""
-        return not (record.exc_info and isinstance(record.exc_info[1], self._expected))
-
-
 def order_workflow(ledger: Ledger) -> Workflow:
     """Register the workflow `order` with DBOS and return it; once in a process, before DBOS is launched."""
 
@@ -95,3 +85,23 @@ async def _work(order: Order, name: str, attempt: int) -> str:
 
 def _order_id() -> str:
     return str(DBOS.workflow_id)
+
+
+class _NotTheDailyBusiness(logging.Filter):
+    """Keeps from DBOS' log orders that fail for good or are cancelled, and a failed launch, which the shop reports."""
+
+    _expected = (StepFailed, OrderFailed, dbos_errors.DBOSAwaitedWorkflowCancelledError)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether *record* tells of anything else."""
+        if str(record.msg).startswith("DBOS failed to launch"):
+            return False
+        return not (record.exc_info and isinstance(record.exc_info[1], self._expected))
+
+
+def quieten_dbos() -> None:
+    """Let DBOS write its errors to this process's log, and only those that are not the demo's daily business."""
+    logger = logging.getLogger("dbos")
+    logger.setLevel(logging.ERROR)
+    logger.addHandler(logging.NullHandler())  # without a handler it adds its own, in its own format
+    logger.addFilter(_NotTheDailyBusiness())
