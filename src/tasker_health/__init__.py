@@ -5,9 +5,10 @@ Everything here is imported at its first use, so that `import tasker_health` cos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as `typing` has it, which imports `re`: the probe of a container starts every few seconds
 if TYPE_CHECKING:
+    from typing import Any
+
     from tasker_health.access import BaseCoordinator
     from tasker_health.errors import (
         AuthenticationError,

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import click
 import typer
 
 from tasker_health import __version__
@@ -37,10 +36,11 @@ def run_command() -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"tasker-health: {error}\n")
         return NOT_ASKED
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:
+        words = getattr(error, "format_message", error.__str__)()
+        sys.stderr.write(words if "\n" in words else f"tasker-health: {words} See tasker-health --help.\n")
         return NOT_ASKED
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         return 130
     return code if isinstance(code, int) else 0
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 import socket
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 HEALTHY, UNHEALTHY, NOT_ASKED = 0, 1, 2
 
 USAGE = """\
@@ -124,7 +128,9 @@ def _ask(url: str, timeout_seconds: float) -> tuple[int, bytes]:
 
 
 def _connection(secure: bool, host: str, port: int, timeout_seconds: float) -> socket.socket:
-    plain = socket.create_connection((host, port), timeout_seconds)
+    # As bytes: for text, getaddrinfo imports the IDNA codec and with it `re`.
+    address: tuple[Any, int] = (host.encode("ascii"), port)
+    plain = socket.create_connection(address, timeout_seconds)
     if not secure:
         return plain
     import ssl
