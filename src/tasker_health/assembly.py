@@ -76,8 +76,8 @@ def _migrations(settings: Settings, databases: list[Database]) -> list[Check]:
     """Return the check of the schema, or none where no tool is named and no engine is read."""
     kind = settings.migrations.kind
     if kind == "auto":
+        _require_no_tool_is_meant(settings)
         kind = "dbos" if settings.sources else "none"
-        _require_meaning(settings, kind)
     if kind == "none":
         return []
     from tasker_health.checks.migrations import MigrationsCheck
@@ -92,10 +92,10 @@ def _migrations(settings: Settings, databases: list[Database]) -> list[Check]:
     ]
 
 
-def _require_meaning(settings: Settings, kind: str) -> None:
-    """Refuse settings of a tool that nobody named: they look as if the schema were looked at."""
+def _require_no_tool_is_meant(settings: Settings) -> None:
+    """Refuse settings of a tool that is not named: they look as if the schema were watched."""
     for name in ("location", "url"):
-        if kind == "none" and getattr(settings.migrations, name) is not None:
+        if getattr(settings.migrations, name) is not None:
             remedy = "it needs a tool; set migrations.kind to alembic, django, rails or dbos"
             raise SettingsError(f"migrations.{name}", "set", remedy)
 
