@@ -29,7 +29,7 @@ _MOST_WAITING = 6
 """With so many orders queued no new one is placed: the demo may run for days."""
 
 _TICK_SECONDS = 0.1
-_SWEEP_SECONDS = 5.0
+_SWEEP_SECONDS = 3.0
 _RETRY_SECONDS = 2.0
 
 _VERSION = "1"

@@ -6,7 +6,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
-from servers import sync_url
+from servers import sync_url, wait_until
 from tasker_health.demo.slots import AdvisorySlots, FileSlots, take_lowest
 
 _TAKE = """
@@ -71,7 +71,7 @@ def test_a_slot_dies_with_its_process(place):
         assert not slots.take(1)
         process.kill()
         process.wait()
-        assert _eventually(lambda: slots.take(1))
+        wait_until(lambda: slots.take(1), "the slot of the dead process is free")
     finally:
         process.kill()
         process.wait()
@@ -93,9 +93,3 @@ def test_a_session_that_the_server_ended_takes_its_slot_again(postgres, postgres
     finally:
         slots.close()
         rival.close()
-
-
-def _eventually(condition):
-    from servers import wait_until
-
-    return wait_until(condition, "the slot of the dead process is free")
