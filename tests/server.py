@@ -166,7 +166,7 @@ class Server:
     def _first_start(self) -> None:
         """Find a port. Outside the kernel's range for clients, or a client could hold it while we are stopped."""
         for _ in range(5):
-            self.port = _free_port()
+            self.port = free_port()
             try:
                 return self.start()
             except ServerDiedError as error:
@@ -223,7 +223,8 @@ def _without_root() -> list[str]:
     return bound
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on, outside the range that the kernel gives to clients."""
     while True:
         port = random.randint(20000, 32000)
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from tasker_health.deadline import in_thread, within
 from tasker_health.driver import Driver, driver_of
-from tasker_health.errors import ConfigurationError, DatabaseFault
+from tasker_health.errors import ConfigurationError, DatabaseFault, TaskerHealthError
 from tasker_health.model import Reason
 from tasker_health.reasons import reason_of
 from tasker_health.settings import redacted
@@ -83,7 +83,7 @@ class Database:
             if self._driver.is_async:
                 return await self._bounded(self._ask(work, ends_at), ends_at - loop.time())
             return await self._bounded(self._ask_in_thread(work), ends_at - loop.time())
-        except DatabaseFault:
+        except TaskerHealthError:
             raise
         except Exception as error:  # noqa: BLE001 -- every driver has its own
             raise DatabaseFault(reason_of(error), self._without_secret(error)) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -12,7 +13,6 @@ from tasker_health.assessment import Assessment, Reading, assess
 from tasker_health.cache import Cache
 from tasker_health.checks import Check
 from tasker_health.clock import Clock, SystemClock, timestamp
-from tasker_health.database import Database
 from tasker_health.errors import MonitorLoopError
 from tasker_health.model import (
     CacheInfo,
@@ -27,6 +27,9 @@ from tasker_health.reading import SourceReader, read_all
 from tasker_health.runner import Runner, SingleFlight
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source
+
+if TYPE_CHECKING:  # SQLAlchemy is needed only where there is a database
+    from tasker_health.database import Database
 
 _FAILING = frozenset({CheckStatus.ERROR, CheckStatus.UNKNOWN})
 

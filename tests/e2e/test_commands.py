@@ -307,3 +307,19 @@ def test_importing_the_package_imports_no_dependency():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert not set(done.stdout.split()) & {"msgspec", "pydantic", "sqlalchemy", "uvicorn", "asyncio", "typer", "dbos"}
+
+
+def test_health_works_without_sqlalchemy():
+    """Who checks no database installs none: the core needs msgspec and pydantic only."""
+    code = """
+import asyncio, sys
+for name in ("sqlalchemy", "psycopg", "aiosqlite", "uvicorn", "typer", "rich", "dbos"):
+    sys.modules[name] = None
+from tasker_health import Health, load_settings
+health = Health(load_settings(environ={}))
+health.check("well")(lambda: True)
+health.asgi()
+print(asyncio.run(health.ready()).ready, asyncio.run(health.live()).alive)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "True True\n", done.stderr
