@@ -36,9 +36,16 @@ _STATES = {
     "CANCELLED": "cancelled",
 }
 
-_USER_STEP = "o.child_workflow_id IS NULL AND substr(o.function_name, 1, 5) <> 'DBOS.'"
+# Every join below goes from few rows to their index. CROSS JOIN keeps SQLite from turning it round; `|| ''` keeps it
+# from reading a whole primary key to have a few names in order.
 
-_COUNTS = "SELECT status, count(*) AS tasks FROM {workflow_status} GROUP BY status"
+_TOTAL = "SELECT count(*) FROM {workflow_status}"
+
+# Most of a history has succeeded: grouping only the rest spares SQLite a sort of everything.
+_COUNTS = """
+SELECT status, count(*) AS tasks FROM {workflow_status}
+WHERE status <> 'SUCCESS' OR status IS NULL GROUP BY status
+"""
 
 _WINDOW_TASKS = """
 SELECT status, count(*) AS tasks, coalesce(sum(completed_at - created_at), 0) AS total_ms
@@ -47,53 +54,64 @@ WHERE completed_at >= :since AND status IN ('SUCCESS', 'ERROR', 'MAX_RECOVERY_AT
 GROUP BY status
 """
 
+
+def _user_step(row: str) -> str:
+    """Return the condition that *row* is a step of the application's."""
+    return f"{row}.child_workflow_id IS NULL AND substr({row}.function_name, 1, 5) <> 'DBOS.'"
+
+
 _WINDOW_STEPS = f"""
 SELECT count(*) AS steps, coalesce(sum(o.completed_at_epoch_ms - o.started_at_epoch_ms), 0) AS total_ms
 FROM {{operation_outputs}} o
-WHERE o.completed_at_epoch_ms >= :since AND o.started_at_epoch_ms IS NOT NULL AND o.error IS NULL AND {_USER_STEP}
+WHERE o.completed_at_epoch_ms >= :since AND o.started_at_epoch_ms IS NOT NULL AND o.error IS NULL AND {_user_step("o")}
 """
 
 # A step has settled when its last attempt succeeded, or failed and is not repeated: its workflow has ended (not by
-# a cancellation, which settles nothing) or has gone on to another step.
+# a cancellation, which settles nothing) or has gone on to another step. `last` is such an attempt.
 _WINDOW_RETRIES = f"""
-WITH attempts AS (
-    SELECT o.workflow_uuid, o.function_name, o.function_id, o.completed_at_epoch_ms,
-        CASE WHEN o.error IS NULL THEN 0 ELSE 1 END AS failed
-    FROM {{operation_outputs}} o
-    WHERE {_USER_STEP} AND o.workflow_uuid IN (
-        SELECT o.workflow_uuid FROM {{operation_outputs}} o WHERE o.completed_at_epoch_ms >= :since AND {_USER_STEP}
+WITH recent AS MATERIALIZED (
+    SELECT DISTINCT o.workflow_uuid || '' AS workflow_uuid FROM {{operation_outputs}} o
+    WHERE o.completed_at_epoch_ms >= :since AND {_user_step("o")}
+), failing AS MATERIALIZED (
+    SELECT o.workflow_uuid, o.function_name, min(o.function_id) AS first_id
+    FROM recent CROSS JOIN {{operation_outputs}} o
+    WHERE o.workflow_uuid = recent.workflow_uuid AND o.error IS NOT NULL AND {_user_step("o")}
+    GROUP BY o.workflow_uuid, o.function_name
+)
+SELECT count(*) AS settled, coalesce(sum(CASE WHEN last.error IS NULL THEN 1 ELSE 0 END), 0) AS succeeded
+FROM failing CROSS JOIN {{operation_outputs}} last CROSS JOIN {{workflow_status}} w
+WHERE last.workflow_uuid = failing.workflow_uuid AND last.function_name = failing.function_name
+    AND last.function_id > failing.first_id AND last.completed_at_epoch_ms >= :since AND {_user_step("last")}
+    AND NOT EXISTS (
+        SELECT 1 FROM {{operation_outputs}} o WHERE o.workflow_uuid = last.workflow_uuid
+            AND o.function_id > last.function_id AND o.function_name = last.function_name AND {_user_step("o")}
     )
-), steps AS (
-    SELECT workflow_uuid, function_name, max(function_id) AS last_id, sum(failed) AS failures
-    FROM attempts GROUP BY workflow_uuid, function_name
-), latest AS (
-    SELECT workflow_uuid, max(function_id) AS last_id FROM attempts GROUP BY workflow_uuid
-)
-SELECT count(*) AS settled, coalesce(sum(1 - a.failed), 0) AS succeeded
-FROM steps s
-JOIN attempts a ON a.workflow_uuid = s.workflow_uuid AND a.function_id = s.last_id
-JOIN latest l ON l.workflow_uuid = s.workflow_uuid
-JOIN {{workflow_status}} w ON w.workflow_uuid = s.workflow_uuid
-WHERE s.failures > a.failed AND a.completed_at_epoch_ms >= :since AND (
-    a.failed = 0 OR l.last_id > s.last_id OR w.status IN ('SUCCESS', 'ERROR', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
-)
+    AND w.workflow_uuid = last.workflow_uuid AND (
+        last.error IS NULL OR w.status IN ('SUCCESS', 'ERROR', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED') OR EXISTS (
+            SELECT 1 FROM {{operation_outputs}} o WHERE o.workflow_uuid = last.workflow_uuid
+                AND o.function_id > last.function_id AND {_user_step("o")}
+        )
+    )
 """
 
+# Alive tasks are found by the partial indexes of DBOS, whose conditions are repeated word for word. Those without a
+# state have none, so they are looked for only when the counts, of the same snapshot, have found some.
 _RETRY_QUEUE = f"""
-WITH latest AS (
-    SELECT o.workflow_uuid, max(o.function_id) AS last_id
-    FROM {{workflow_status}} w JOIN {{operation_outputs}} o ON o.workflow_uuid = w.workflow_uuid
-    WHERE w.status IN ('PENDING', 'ENQUEUED', 'DELAYED') AND {_USER_STEP}
-    GROUP BY o.workflow_uuid
+WITH alive AS (
+    SELECT workflow_uuid FROM {{workflow_status}} WHERE status IN ('ENQUEUED', 'PENDING')
+    UNION ALL SELECT workflow_uuid FROM {{workflow_status}} WHERE status = 'DELAYED'
+    UNION ALL SELECT workflow_uuid FROM {{workflow_status}} WHERE :stateless > 0 AND status IS NULL
 )
 SELECT count(*) AS waiting, coalesce(sum(CASE WHEN EXISTS (
         SELECT 1 FROM {{operation_outputs}} z
-        WHERE z.workflow_uuid = l.workflow_uuid AND z.function_id > l.last_id
+        WHERE z.workflow_uuid = last.workflow_uuid AND z.function_id > last.function_id
             AND z.function_name = 'DBOS.sleep' AND z.completed_at_epoch_ms > :now
     ) THEN 1 ELSE 0 END), 0) AS in_backoff
-FROM latest l
-JOIN {{operation_outputs}} o ON o.workflow_uuid = l.workflow_uuid AND o.function_id = l.last_id
-WHERE o.error IS NOT NULL
+FROM alive CROSS JOIN {{operation_outputs}} last
+WHERE last.workflow_uuid = alive.workflow_uuid AND last.error IS NOT NULL AND last.function_id = (
+    SELECT max(o.function_id) FROM {{operation_outputs}} o
+    WHERE o.workflow_uuid = alive.workflow_uuid AND {_user_step("o")}
+)
 """
 
 _STUCK = """
@@ -110,6 +128,13 @@ _NOW = {
     "sqlite": "SELECT CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
     "postgresql": "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
 }
+
+# The planner takes an index for as dear as a disk's seek and would read a whole history to spare a few thousand.
+# A health reading takes no workers from the application, and is over before a compilation would pay.
+_POSTGRESQL_SNAPSHOT = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL enable_hashjoin = off;"
+    " SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off"
+)
 
 _CONNECTIONS = """
 SELECT (SELECT sum(numbackends) FROM pg_stat_database), current_setting('max_connections')::int
@@ -164,15 +189,13 @@ class DbosSource:
         now = connection.exec_driver_sql(_NOW[self._database.dialect]).scalar_one()
         times = {"now": now, "since": now - self._window_ms, "cutoff": now - self._stuck_ms}
 
-        states: dict[str, int] = dict.fromkeys(("pending", "running", "completed", "failed", "cancelled", "other"), 0)
-        for row in self._rows(connection, _COUNTS, times):
-            states[_STATES.get(row.status, "other")] += row.tasks
+        counts = {row.status: row.tasks for row in self._rows(connection, _COUNTS, {})}
         ended = {row.status: row for row in self._rows(connection, _WINDOW_TASKS, times)}
         completed = ended.pop("SUCCESS", None)
         steps = self._rows(connection, _WINDOW_STEPS, times)[0]
-        retries: dict[str, Any] = self._retries(connection, times)
+        retries: dict[str, Any] = self._retries(connection, times, counts.get(None, 0))
         return Facts(
-            **states,
+            **_states(counts, total=self._rows(connection, _TOTAL, {})[0][0]),
             blocked=None,
             stuck=self._rows(connection, _STUCK, times)[0][0],
             task_time=Durations(completed.tasks, int(completed.total_ms)) if completed else Durations(0, 0),
@@ -186,7 +209,7 @@ class DbosSource:
     def _begin_snapshot(self, connection: sa.Connection) -> None:
         """Make every statement that follows see one moment; a SQLite read transaction does so from its first read."""
         if self._database.dialect == "postgresql":
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            connection.exec_driver_sql(_POSTGRESQL_SNAPSHOT)
         else:
             connection.exec_driver_sql("PRAGMA query_only = ON")
             connection.exec_driver_sql("BEGIN")
@@ -200,10 +223,10 @@ class DbosSource:
                 f"dbos_migrations says {found}, known are {', '.join(map(str, KNOWN_VERSIONS))}",
             )
 
-    def _retries(self, connection: sa.Connection, times: dict[str, int]) -> dict[str, int | None]:
+    def _retries(self, connection: sa.Connection, times: dict[str, int], stateless: int) -> dict[str, int | None]:
         if not self._attempts_recorded:
             return dict.fromkeys(("retry_queue", "in_backoff", "retries_settled", "retries_succeeded"))
-        queue = self._rows(connection, _RETRY_QUEUE, times)[0]
+        queue = self._rows(connection, _RETRY_QUEUE, {**times, "stateless": stateless})[0]
         settled = self._rows(connection, _WINDOW_RETRIES, times)[0]
         return {
             "retry_queue": queue.waiting,
@@ -227,6 +250,14 @@ class DbosSource:
         statement = query.format(**self._tables)
         wanted = {name: value for name, value in times.items() if f":{name}" in statement}
         return list(connection.execute(sa.text(statement), wanted))
+
+
+def _states(counts: dict[str | None, int], total: int) -> dict[str, int]:
+    """Return how many of *total* tasks are in each state of the contract, from *counts* of those not succeeded."""
+    states = dict.fromkeys(("pending", "running", "completed", "failed", "cancelled", "other"), 0)
+    for status, tasks in counts.items():
+        states[_STATES.get(status, "other")] += tasks
+    return {**states, "completed": total - sum(counts.values())}
 
 
 def table_names(dialect: str, schema: str) -> dict[str, str]:
