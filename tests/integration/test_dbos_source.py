@@ -1,0 +1,100 @@
+"""The source `dbos` over what DBOS itself writes, while it works, after it was killed and when it has recovered."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from contract.dbos_recount import Recount
+from servers import sync_url, wait_until
+from tasker_health.database import Database
+from tasker_health.model import Connections, Facts
+from tasker_health.sources.dbos import DbosSource, table_names
+
+APPLICATION = Path(__file__).parent / "dbos_application.py"
+WINDOW_SECONDS = 3600
+STUCK_AFTER_SECONDS = 1
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database for DBOS to make its tables in."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_database")
+    return f"sqlite:///{tmp_path / 'dbos.sqlite'}"
+
+
+@pytest.fixture
+def read(url: str) -> Iterator[Callable[[], Facts]]:
+    """A function that reads the source, without the server's connections, which come and go."""
+    windows = {"window_seconds": WINDOW_SECONDS, "stuck_after_seconds": STUCK_AFTER_SECONDS}
+    source = DbosSource("dbos", Database(url), **windows)
+    with asyncio.Runner() as runner:
+        yield lambda: msgspec.structs.replace(runner.run(source.read(30)), connections=Connections())
+        runner.run(source.close())
+
+
+@contextlib.contextmanager
+def _application(url: str, log: Path, *arguments: str) -> Iterator[None]:
+    """Run DBOS until every workflow is in its state; at the end it is killed, as by a power failure."""
+    command = [sys.executable, str(APPLICATION), sync_url(url), *arguments]
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", log.read_text()[-3000:]
+            yield
+        finally:
+            process.kill()
+
+
+def _recount(url: str) -> Facts:
+    """Return what the definitions say of the rows that are there now."""
+    engine = sa.create_engine(sync_url(url), poolclass=sa.NullPool)
+    tables = table_names(engine.dialect.name, "dbos")
+    now = {
+        "sqlite": "SELECT CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
+        "postgresql": "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+    }
+    with engine.connect() as connection:
+        rows = [
+            [dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {tables[name]}").mappings()]
+            for name in ("workflow_status", "operation_outputs")
+        ]
+        now_ms = connection.exec_driver_sql(now[engine.dialect.name]).scalar_one()
+    return Recount(*rows, now_ms, WINDOW_SECONDS * 1000, STUCK_AFTER_SECONDS * 1000).facts()
+
+
+def test_figures_of_real_work_survive_a_kill_and_follow_a_recovery(url: str, read: Callable[[], Facts], tmp_path: Path):
+    """Every state is seen in what DBOS writes; a dead worker's task is stuck, a sleeping one is not."""
+    with _application(url, tmp_path / "first.log"):
+        facts = wait_until(lambda: (now := read()).stuck and now, "the hanging workflow is stuck")
+        assert facts == _recount(url)
+        # 4 naps and the like run; of the queue, two wait for the nap before them, and one for its time.
+        assert (facts.pending, facts.running, facts.completed, facts.failed) == (3, 4, 5, 1)
+        assert (facts.cancelled, facts.other, facts.blocked) == (1, 0, None)
+        assert facts.stuck == 1, "who sleeps durably is not stuck, however long ago it was heard of"
+        assert (facts.retry_queue, facts.in_backoff) == (1, 1)
+        assert (facts.retries_settled, facts.retries_succeeded) == (2, 1)
+        assert (facts.window_completed, facts.window_failed) == (5, 1)
+        # reserve: 3 orders, a child, 2 naps, a cancelled one, a hanging one; charge: 2 orders and a child; flaky: once.
+        assert facts.step_time is not None
+        assert facts.step_time.count == 8 + 3 + 1
+
+    assert read() == facts == _recount(url)
+
+    with _application(url, tmp_path / "second.log", "again"):
+        recovered = wait_until(lambda: (now := read()).running == 3 and now, "what was queued runs again")
+        assert recovered == _recount(url)
+        assert (recovered.completed, recovered.pending, recovered.stuck) == (6, 3, 0)
+        assert (recovered.total, recovered.retry_queue, recovered.in_backoff) == (facts.total, 1, 1)
