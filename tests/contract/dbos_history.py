@@ -95,11 +95,10 @@ class Life:
         """Be recovered from a dead worker, or resumed by hand."""
         self._change(status="ENQUEUED", started_at_epoch_ms=None, queue_name="_dbos_internal_queue", completed_at=None)
 
-    def forget_times(self) -> None:
-        """Be as old as the columns of the times are not."""
-        for row in self.operations:
-            row.update(started_at_epoch_ms=None, completed_at_epoch_ms=None)
-        self._change(completed_at=None)
+    def forget(self, *columns: str) -> None:
+        """Be as old as these *columns* are not."""
+        for row in [*self.operations, *([self.task] if self.task else [])]:
+            row.update({column: None for column in columns if column in row})
 
     def rows(self) -> Rows:
         """Return what is in the tables now, no time too close to an edge."""
@@ -186,6 +185,13 @@ def _deleted(life: Life, _: st.DrawFn) -> None:
     life.task = None
 
 
+def _legacy(life: Life, draw: st.DrawFn) -> None:
+    """End, and be from before DBOS wrote down every time."""
+    life.end("SUCCESS")
+    unknown = draw(st.sampled_from([("started_at_epoch_ms",), ("completed_at", "completed_at_epoch_ms")]))
+    life.forget("started_at_epoch_ms", *unknown)
+
+
 ENDINGS: dict[str, Callable[[Life, st.DrawFn], None]] = {
     "enqueued": lambda life, _: life.leave("ENQUEUED"),
     "delayed": lambda life, _: life.leave("DELAYED"),
@@ -202,7 +208,7 @@ ENDINGS: dict[str, Callable[[Life, st.DrawFn], None]] = {
     "unknown_state": lambda life, draw: life.leave(draw(st.sampled_from(["PAUSED", "", "pending", "success"]))),
     "unknown_ended": lambda life, _: life.end("RETIRED"),
     "deleted": _deleted,
-    "legacy": lambda life, _: (life.end("SUCCESS"), life.forget_times()),
+    "legacy": _legacy,
 }
 
 
@@ -236,6 +242,7 @@ SITUATIONS = {
     "recovery": histories(endings=("recovered",)),
     "crash": histories(endings=("running",)),
     "orphaned_work": histories(endings=("running", "deleted"), ages=st.integers(DAY, 400 * DAY)),
+    "unknown_times": histories(endings=("legacy",)),
     "unknown_states": histories(endings=("unknown_state", "unknown_ended", "no_state")),
     "clock_set_back": histories(ages=st.integers(-DAY, 0)),
 }

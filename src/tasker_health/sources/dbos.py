@@ -8,6 +8,8 @@ What its tables tell (DBOS documentation, "System tables", and its schema as of 
   The attempts of one step are the rows of one function name in one workflow, in the order of `function_id`.
 * A failed attempt will be tried again when its workflow is alive and has recorded no later step. It is in backoff
   while a durable sleep recorded after it has not ended: such a row holds its wake time from its beginning.
+* Retention may delete a task before its steps: those count in the average of steps, and in nothing else.
+* A completion that lies ahead of the database's clock, because a worker's is ahead, is within the window.
 * DBOS keeps no heartbeat, so whether a worker is dead cannot be known: `blocked` is `None`. Work that a dead worker
   left behind shows as `stuck`.
 """
