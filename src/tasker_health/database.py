@@ -205,15 +205,9 @@ class Database:
             ) from None
 
     def _without_secret(self, error: BaseException) -> str:
-        text = redacted(str(getattr(error, "orig", None) or error))
+        """Return the driver's words for the log: in one line, without the password."""
+        text = redacted(" ".join(str(getattr(error, "orig", None) or error).split()))
         return text.replace(self.url.password, "***") if self.url.password else text
-
-
-class _SyncEngine:
-    """An engine whose driver only blocks, under the name that the asynchronous ones have."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self.sync_engine = engine
 
 
 def _driver_connection(connection: AsyncConnection) -> Any:
