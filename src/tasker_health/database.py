@@ -148,9 +148,9 @@ class Database:
 
     async def _discard(self, connection: AsyncConnection) -> None:
         """Drop *connection* without a goodbye, which a dead server would not answer; errors say nothing new."""
-        for end in (self._abort(connection), connection.invalidate(), connection.close()):
+        for ending in (self._abort, AsyncConnection.invalidate, AsyncConnection.close):
             with contextlib.suppress(Exception):
-                await end
+                await ending(connection)
 
     async def _abort(self, connection: AsyncConnection) -> None:
         await self._driver.abort(_driver_connection(connection))
@@ -186,7 +186,7 @@ class Database:
             raise DatabaseFault(Reason.TIMEOUT, "an earlier question still holds the driver's thread")
 
         def ask() -> T:
-            with self._engine.sync_engine.connect() as connection:
+            with self._engine.connect() as connection:
                 return work(connection)
 
         self._held = in_thread(ask, "database")
@@ -197,7 +197,7 @@ class Database:
         try:
             if self._driver.is_async:
                 return create_async_engine(url, poolclass=NullPool, connect_args=arguments)
-            return _SyncEngine(sa.create_engine(url, poolclass=NullPool, connect_args=arguments))
+            return sa.create_engine(url, poolclass=NullPool, connect_args=arguments)
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             missing = getattr(error, "name", None) or url.drivername
             raise ConfigurationError(
