@@ -21,7 +21,7 @@ STUCK_AFTER_SECONDS = 900
 
 
 SITUATIONS = (
-    *("zero_rows", "no_steps", "retries", "backoff", "cancellation", "recovery", "crash", "orphaned_work"),
+    *("zero_rows", "no_steps", "retries", "backoff", "cancellation", "recovery", "crash", "claims", "orphaned_work"),
     *("unknown_states", "unknown_times", "clock_set_back"),
 )
 """What every backend must be able to generate histories of."""

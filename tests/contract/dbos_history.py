@@ -74,10 +74,18 @@ class Life:
         if took:
             self._record("DBOS.getResult", took, output="1", child_workflow_id=name)
 
-    def dequeue(self, waited: int) -> None:
-        """Be taken from a queue."""
+    def dequeue(self, waited: int, *, noted: bool = True) -> None:
+        """Be taken from a queue; older versions of DBOS did not note that as a change."""
         self.clock += waited
+        before = self.task["updated_at"] if self.task else 0
         self._change(status="PENDING", started_at_epoch_ms=self.clock, queue_name="orders")
+        if self.task and not noted:
+            self.task["updated_at"] = before
+
+    def touch(self, waited: int) -> None:
+        """Have something of the task itself changed."""
+        self.clock += waited
+        self._change()
 
     def end(self, status: str | None) -> None:
         """Come to a terminal state."""
@@ -158,7 +166,8 @@ _ACTIONS: dict[str, Callable[[Life, st.DrawFn], None]] = {
     "sleep": lambda life, draw: life.sleep(draw(_DURATIONS)),
     "own": lambda life, draw: life.own(draw(_OWN_NAMES)),
     "child": lambda life, draw: life.child(draw(_DURATIONS)),
-    "dequeue": lambda life, draw: life.dequeue(draw(_DURATIONS)),
+    "dequeue": lambda life, draw: life.dequeue(draw(_DURATIONS), noted=draw(st.booleans())),
+    "touch": lambda life, draw: life.touch(draw(_DURATIONS)),
 }
 
 
@@ -196,7 +205,7 @@ ENDINGS: dict[str, Callable[[Life, st.DrawFn], None]] = {
     "enqueued": lambda life, _: life.leave("ENQUEUED"),
     "delayed": lambda life, _: life.leave("DELAYED"),
     "no_state": lambda life, _: life.leave(None),
-    "running": lambda life, _: life.leave("PENDING"),
+    "running": lambda *_: None,
     "backoff": _backoff,
     "sleeping": lambda life, _: life.sleep(max(0, -life.clock) + HOUR),
     "succeeded": lambda life, _: life.end("SUCCESS"),
@@ -241,6 +250,7 @@ SITUATIONS = {
     "cancellation": histories(endings=("cancelled", "resumed")),
     "recovery": histories(endings=("recovered",)),
     "crash": histories(endings=("running",)),
+    "claims": histories(endings=("running",), actions=("dequeue", "touch"), ages=st.just(20 * MINUTE)),
     "orphaned_work": histories(endings=("running", "deleted"), ages=st.integers(DAY, 400 * DAY)),
     "unknown_times": histories(endings=("legacy",)),
     "unknown_states": histories(endings=("unknown_state", "unknown_ended", "no_state")),
