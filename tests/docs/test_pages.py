@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from settings_page import PAGE, page
 
 from server import free_port as find_port
 from server import wait_until
+from settings_page import PAGE, page
 from tasker_health.loading import load_settings
 
 ROOT = Path(__file__).parents[2]
