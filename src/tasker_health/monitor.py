@@ -68,7 +68,7 @@ class Monitor:
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting_for: dict[str, None] = {}
-        self._live = (-1, self._liveness(0))
+        self._live = (-math.inf, self._liveness(0))
         self._ready: tuple[float, Readiness | None] = (-math.inf, None)
         self._status: tuple[float, StatusReport | None] = (-math.inf, None)
 
@@ -101,11 +101,16 @@ class Monitor:
         self._ready = self._status = (-math.inf, None)
 
     def live(self) -> Liveness:
-        """Return whether this process should be left running; asks nobody, waits for nothing."""
-        second = int(self._clock.now())
-        if self._live[0] != second:
-            self._live = (second, self._liveness(second))
-        return self._live[1]
+        """Return whether this process should be left running; asks nobody, waits for nothing.
+
+        Its timestamp counts whole seconds, so one report serves for what is left of a second.
+        """
+        until, report = self._live
+        if self._clock.monotonic() >= until:
+            now = self._clock.now()
+            report = self._liveness(now)
+            self._live = (self._clock.monotonic() + 1 - now % 1, report)
+        return report
 
     async def ready(self, name: str | None = None) -> Readiness:
         """Return whether this process should get traffic now: from all checks, or from the one called *name*.
@@ -162,8 +167,8 @@ class Monitor:
         until, report = self._status
         return report if self._clock.monotonic() < until else None
 
-    def _liveness(self, second: int) -> Liveness:
-        return Liveness(alive=True, timestamp=timestamp(second), service=self._settings.service_name)
+    def _liveness(self, now: float) -> Liveness:
+        return Liveness(alive=True, timestamp=timestamp(now), service=self._settings.service_name)
 
     async def _run_checks(self) -> Readiness:
         results = await self._runner.run(self._settings.readiness_timeout_seconds)

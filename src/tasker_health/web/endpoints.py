@@ -16,7 +16,7 @@ from tasker_health.request import Request
 from tasker_health.web.openapi import document
 from tasker_health.web.render import Answer, Rendered, render
 
-Fact = Callable[[], Any]
+Known = tuple[Callable[[], Any], Callable[[Any], Answer]]
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
 OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED, FAULT, UNAVAILABLE = 200, 401, 403, 404, 405, 500, 503
@@ -41,14 +41,15 @@ class Endpoints:
         self._gate = gate
         self._root = f"{prefix}/health"
         self._ready_below = f"{prefix}/health/ready/"
-        self._rendered_ready, self._rendered_status = Rendered(_ready_code), Rendered(_status_code)
+        self._rendered_ready = Rendered(_ready_code).answer
+        self._rendered_status = Rendered(_status_code).answer
         openapi = document(prefix)
         # What may be known without waiting: where the report comes from (`None`: it takes waiting), and its bytes.
-        self._known: dict[str, tuple[Fact, Rendered]] = {
-            f"{self._root}/live": (monitor.live, Rendered(_live_code)),
+        self._known: dict[str, Known] = {
+            f"{self._root}/live": (monitor.live, Rendered(_live_code).answer),
             f"{self._root}/ready": (monitor.known_readiness, self._rendered_ready),
-            f"{self._root}/startup": (monitor.startup, Rendered(_startup_code)),
-            f"{prefix}/openapi.json": (lambda: openapi, Rendered(lambda _document: OK)),
+            f"{self._root}/startup": (monitor.startup, Rendered(_startup_code).answer),
+            f"{prefix}/openapi.json": (lambda: openapi, Rendered(lambda _document: OK).answer),
         }
         self._asked: dict[str, Endpoint] = {
             f"{self._root}/ready": self._ready,
@@ -80,9 +81,9 @@ class Endpoints:
         known = self._known.get(path)
         if known is None or method not in _READS:
             return None
-        fact, rendered = known
+        report_of, rendered = known
         try:
-            report = fact()
+            report = report_of()
             return None if report is None else rendered(report)
         except Exception:
             log.exception("%s %s failed", method, path)

@@ -57,7 +57,7 @@ class Rendered:
         self._code = code
         self._report: Any = None
 
-    def __call__(self, report: Any) -> Answer:
+    def answer(self, report: Any) -> Answer:
         """Return *report* as an answer, encoding it only when it is another one."""
         if report is not self._report:
             self._answer = render(self._code(report), report)
