@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from tasker_health.database import Database
 from tasker_health.errors import ConfigurationError, SourceFault
 from tasker_health.model import Connections, Durations, Facts, Reason
+from tasker_health.sources import dbos_queries as queries
 
 KNOWN_VERSIONS = (123, 124, 125)
 """Values of `dbos_migrations.version` whose tables are known here: DBOS 3.3 (123) and 3.4 (125)."""
@@ -37,110 +38,6 @@ _STATES = {
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
     "CANCELLED": "cancelled",
 }
-
-# Every join below goes from few rows to their index. CROSS JOIN keeps SQLite from turning it round; `|| ''` keeps it
-# from reading a whole primary key to have a few names in order.
-
-_TOTAL = "SELECT count(*) FROM {workflow_status}"
-
-# Most of a history has succeeded: grouping only the rest spares SQLite a sort of everything.
-_COUNTS = """
-SELECT status, count(*) AS tasks FROM {workflow_status}
-WHERE status <> 'SUCCESS' OR status IS NULL GROUP BY status
-"""
-
-_WINDOW_TASKS = """
-SELECT status, count(*) AS tasks, coalesce(sum(completed_at - created_at), 0) AS total_ms
-FROM {workflow_status}
-WHERE completed_at >= :since AND status IN ('SUCCESS', 'ERROR', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
-GROUP BY status
-"""
-
-
-def _user_step(row: str) -> str:
-    """Return the condition that *row* is a step of the application's."""
-    return f"{row}.child_workflow_id IS NULL AND substr({row}.function_name, 1, 5) <> 'DBOS.'"
-
-
-_WINDOW_STEPS = f"""
-SELECT count(*) AS steps, coalesce(sum(o.completed_at_epoch_ms - o.started_at_epoch_ms), 0) AS total_ms
-FROM {{operation_outputs}} o
-WHERE o.completed_at_epoch_ms >= :since AND o.started_at_epoch_ms IS NOT NULL AND o.error IS NULL AND {_user_step("o")}
-"""
-
-# A step has settled when its last attempt succeeded, or failed and is not repeated: its workflow has ended (not by
-# a cancellation, which settles nothing) or has gone on to another step. `last` is such an attempt.
-_WINDOW_RETRIES = f"""
-WITH recent AS MATERIALIZED (
-    SELECT DISTINCT o.workflow_uuid || '' AS workflow_uuid FROM {{operation_outputs}} o
-    WHERE o.completed_at_epoch_ms >= :since AND {_user_step("o")}
-), failing AS MATERIALIZED (
-    SELECT o.workflow_uuid, o.function_name, min(o.function_id) AS first_id
-    FROM recent CROSS JOIN {{operation_outputs}} o
-    WHERE o.workflow_uuid = recent.workflow_uuid AND o.error IS NOT NULL AND {_user_step("o")}
-    GROUP BY o.workflow_uuid, o.function_name
-)
-SELECT count(*) AS settled, coalesce(sum(CASE WHEN last.error IS NULL THEN 1 ELSE 0 END), 0) AS succeeded
-FROM failing CROSS JOIN {{operation_outputs}} last CROSS JOIN {{workflow_status}} w
-WHERE last.workflow_uuid = failing.workflow_uuid AND last.function_name = failing.function_name
-    AND last.function_id > failing.first_id AND last.completed_at_epoch_ms >= :since AND {_user_step("last")}
-    AND NOT EXISTS (
-        SELECT 1 FROM {{operation_outputs}} o WHERE o.workflow_uuid = last.workflow_uuid
-            AND o.function_id > last.function_id AND o.function_name = last.function_name AND {_user_step("o")}
-    )
-    AND w.workflow_uuid = last.workflow_uuid AND (
-        last.error IS NULL OR w.status IN ('SUCCESS', 'ERROR', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED') OR EXISTS (
-            SELECT 1 FROM {{operation_outputs}} o WHERE o.workflow_uuid = last.workflow_uuid
-                AND o.function_id > last.function_id AND {_user_step("o")}
-        )
-    )
-"""
-
-# Alive tasks are found by the partial indexes of DBOS, whose conditions are repeated word for word. Those without a
-# state have none, so they are looked for only when the counts, of the same snapshot, have found some.
-_RETRY_QUEUE = f"""
-WITH alive AS (
-    SELECT workflow_uuid FROM {{workflow_status}} WHERE status IN ('ENQUEUED', 'PENDING')
-    UNION ALL SELECT workflow_uuid FROM {{workflow_status}} WHERE status = 'DELAYED'
-    UNION ALL SELECT workflow_uuid FROM {{workflow_status}} WHERE :stateless > 0 AND status IS NULL
-)
-SELECT count(*) AS waiting, coalesce(sum(CASE WHEN EXISTS (
-        SELECT 1 FROM {{operation_outputs}} z
-        WHERE z.workflow_uuid = last.workflow_uuid AND z.function_id > last.function_id
-            AND z.function_name = 'DBOS.sleep' AND z.completed_at_epoch_ms > :now
-    ) THEN 1 ELSE 0 END), 0) AS in_backoff
-FROM alive CROSS JOIN {{operation_outputs}} last
-WHERE last.workflow_uuid = alive.workflow_uuid AND last.error IS NOT NULL AND last.function_id = (
-    SELECT max(o.function_id) FROM {{operation_outputs}} o
-    WHERE o.workflow_uuid = alive.workflow_uuid AND {_user_step("o")}
-)
-"""
-
-_STUCK = """
-SELECT count(*) FROM {workflow_status} w
-WHERE w.status = 'PENDING' AND w.updated_at < :cutoff AND w.created_at < :cutoff
-    AND coalesce(w.started_at_epoch_ms, 0) < :cutoff
-    AND NOT EXISTS (
-        SELECT 1 FROM {operation_outputs} o
-        WHERE o.workflow_uuid = w.workflow_uuid AND o.completed_at_epoch_ms >= :cutoff
-    )
-"""
-
-_NOW = {
-    "sqlite": "SELECT CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)",
-    "postgresql": "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
-}
-
-# The planner takes an index for as dear as a disk's seek and would read a whole history to spare a few thousand.
-# A health reading takes no workers from the application, and is over before a compilation would pay.
-_POSTGRESQL_SNAPSHOT = (
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL enable_hashjoin = off;"
-    " SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off"
-)
-
-_CONNECTIONS = """
-SELECT (SELECT sum(numbackends) FROM pg_stat_database), current_setting('max_connections')::int
-"""
 
 
 class DbosSource:
@@ -168,7 +65,7 @@ class DbosSource:
         stuck_after_seconds: float = 900,
         attempts_recorded: bool = True,
     ) -> None:
-        if database.dialect not in _NOW:
+        if database.dialect not in queries.NOW:
             raise ConfigurationError(f"sources.{name}.url: DBOS runs on sqlite and postgresql, not {database.dialect}")
         self.name = name
         self._database = database
@@ -188,18 +85,18 @@ class DbosSource:
     def _read(self, connection: sa.Connection) -> Facts:
         self._begin_snapshot(connection)
         self._guard_version(connection)
-        now = connection.exec_driver_sql(_NOW[self._database.dialect]).scalar_one()
+        now = connection.exec_driver_sql(queries.NOW[self._database.dialect]).scalar_one()
         times = {"now": now, "since": now - self._window_ms, "cutoff": now - self._stuck_ms}
 
-        counts = {row.status: row.tasks for row in self._rows(connection, _COUNTS, {})}
-        ended = {row.status: row for row in self._rows(connection, _WINDOW_TASKS, times)}
+        counts = {row.status: row.tasks for row in self._rows(connection, queries.COUNTS, {})}
+        ended = {row.status: row for row in self._rows(connection, queries.WINDOW_TASKS, times)}
         completed = ended.pop("SUCCESS", None)
-        steps = self._rows(connection, _WINDOW_STEPS, times)[0]
+        steps = self._rows(connection, queries.WINDOW_STEPS, times)[0]
         retries: dict[str, Any] = self._retries(connection, times, counts.get(None, 0))
         return Facts(
-            **_states(counts, total=self._rows(connection, _TOTAL, {})[0][0]),
+            **_states(counts, total=self._rows(connection, queries.TOTAL, {})[0][0]),
             blocked=None,
-            stuck=self._rows(connection, _STUCK, times)[0][0],
+            stuck=self._rows(connection, queries.STUCK, times)[0][0],
             task_time=Durations(completed.tasks, int(completed.total_ms)) if completed else Durations(0, 0),
             step_time=Durations(steps.steps, int(steps.total_ms)),
             window_completed=completed.tasks if completed else 0,
@@ -211,7 +108,7 @@ class DbosSource:
     def _begin_snapshot(self, connection: sa.Connection) -> None:
         """Make every statement that follows see one moment; a SQLite read transaction does so from its first read."""
         if self._database.dialect == "postgresql":
-            connection.exec_driver_sql(_POSTGRESQL_SNAPSHOT)
+            connection.exec_driver_sql(queries.POSTGRESQL_SNAPSHOT)
         else:
             connection.exec_driver_sql("PRAGMA query_only = ON")
             connection.exec_driver_sql("BEGIN")
@@ -228,8 +125,8 @@ class DbosSource:
     def _retries(self, connection: sa.Connection, times: dict[str, int], stateless: int) -> dict[str, int | None]:
         if not self._attempts_recorded:
             return dict.fromkeys(("retry_queue", "in_backoff", "retries_settled", "retries_succeeded"))
-        queue = self._rows(connection, _RETRY_QUEUE, {**times, "stateless": stateless})[0]
-        settled = self._rows(connection, _WINDOW_RETRIES, times)[0]
+        queue = self._rows(connection, queries.RETRY_QUEUE, {**times, "stateless": stateless})[0]
+        settled = self._rows(connection, queries.WINDOW_RETRIES, times)[0]
         return {
             "retry_queue": queue.waiting,
             "in_backoff": int(queue.in_backoff),
@@ -241,7 +138,7 @@ class DbosSource:
         """Return the server's connections by the cluster's own counters, which every role may read."""
         if self._database.dialect != "postgresql":
             return Connections()
-        active, maximum = connection.exec_driver_sql(_CONNECTIONS).one()
+        active, maximum = connection.exec_driver_sql(queries.CONNECTIONS).one()
         return Connections(
             active_connections=int(active),
             maximum_connections=maximum,
