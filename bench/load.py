@@ -1,89 +1,89 @@
-"""Load on one URL over connections that stay open: `wrk` where it is installed, a small client of our own elsewhere.
+"""Load on one server over connections that stay open, in bursts that are small enough to interleave.
 
-Ours needs more time a request than the server under measurement, so the server idles between its questions and each
-costs it a little more: ratios are then nearer to 1 than under `wrk`.
+A burst sends one request on every connection, then reads every answer, and so on. That keeps a server as busy as
+`wrk` does (a client in Python needs half of what uvicorn needs), counts exactly, and lasts milliseconds: many bursts
+that take turns find the cost that nothing disturbed sooner than a few long ones.
 """
 
 from __future__ import annotations
 
 import re
-import selectors
-import shutil
 import socket
-import subprocess
 import time
-from urllib.parse import urlsplit
-
-from bench.machine import CLIENT_CORE, pin
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 CONNECTIONS = 64
+_PATIENCE_SECONDS = 30
 
 
 class LoadError(Exception):
-    """The load could not be put on, or was answered with something else than 2xx."""
+    """An answer was not a good one (2xx), or the server closed a connection."""
 
 
-def client() -> str:
-    """Return the name of the client that is used."""
-    return "wrk" if shutil.which("wrk") else "the client of bench/load.py (wrk is not installed)"
+class Client:
+    """Keeps connections to one server.
 
-
-def put_on(url: str, seconds: int = 1, connections: int = CONNECTIONS) -> tuple[int, float]:
-    """Ask *url* for *seconds*; return how many answers came and in how many seconds.
-
-    Raises:
-        LoadError: An answer was not 2xx, or none came.
+    Args:
+        port: Where it listens on 127.0.0.1.
+        path: What is asked.
     """
-    asked, took = _wrk(url, seconds, connections) if shutil.which("wrk") else _own(url, seconds, connections)
-    if not asked:
-        raise LoadError(f"{url}: no answers")
-    return asked, took
+
+    def __init__(self, port: int, path: str) -> None:
+        self._request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n".encode()
+        self._length = 0
+        self._sockets = [socket.create_connection(("127.0.0.1", port), _PATIENCE_SECONDS) for _ in range(CONNECTIONS)]
+
+    def burst(self, times: int) -> float:
+        """Ask *times* on every connection and return how many seconds that took.
+
+        Raises:
+            LoadError: An answer was not a good one.
+        """
+        began = time.perf_counter()
+        for _ in range(times):
+            for each in self._sockets:
+                each.send(self._request)
+            for each in self._sockets:
+                answer = each.recv(65536)
+                # Most answers are as long as the last one; only then is it worth to look where this one ends.
+                if len(answer) != self._length:
+                    self._length = _read_rest(each, answer)
+        return time.perf_counter() - began
+
+    def close(self) -> None:
+        """Close every connection."""
+        for each in self._sockets:
+            each.close()
 
 
-def _wrk(url: str, seconds: int, connections: int) -> tuple[int, float]:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        pin(process.pid, CLIENT_CORE)
-        said = process.communicate(timeout=seconds + 30)[0]
-    found = re.search(r"(\d+) requests in ([\d.]+)(ms|s|m)", said)
-    if found is None or "Non-2xx" in said:
-        raise LoadError(f"{url}: {said}")
-    return int(found[1]), float(found[2]) * {"ms": 0.001, "s": 1, "m": 60}[found[3]]
+@contextmanager
+def connected(port: int, path: str) -> Iterator[Client]:
+    """Keep a client for as long as the block takes."""
+    client = Client(port, path)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
-def _own(url: str, seconds: int, connections: int) -> tuple[int, float]:
-    parts = urlsplit(url)
-    request = f"GET {parts.path or '/'}{'?' if parts.query else ''}{parts.query} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-    waiting: dict[socket.socket, bytes] = {}
-    asked, began = 0, time.monotonic()
-    with selectors.DefaultSelector() as selector:
-        try:
-            for _ in range(connections):
-                each = socket.create_connection((str(parts.hostname), int(parts.port or 80)), 10)
-                selector.register(each, selectors.EVENT_READ)
-                waiting[each] = b""
-                each.sendall(request)
-            while (now := time.monotonic()) - began < seconds:
-                for key, _ in selector.select(1):
-                    connection: socket.socket = key.fileobj  # type: ignore[assignment]
-                    waiting[connection] += connection.recv(65536)
-                    if _complete(url, waiting[connection]):
-                        asked += 1
-                        waiting[connection] = b""
-                        connection.sendall(request)
-        finally:
-            for each in waiting:
-                each.close()
-    return asked, now - began
+def _read_rest(connection: socket.socket, answer: bytes) -> int:
+    """Read on from *answer* to its end and return how long it is."""
+    while not _complete(answer):
+        part = connection.recv(65536)
+        if not part:
+            raise LoadError(f"the connection was closed after {answer[:60]!r}")
+        answer += part
+    return len(answer)
 
 
-def _complete(url: str, answer: bytes) -> bool:
-    if not answer:
-        raise LoadError(f"{url}: the connection was closed")
+def _complete(answer: bytes) -> bool:
     head, end, body = answer.partition(b"\r\n\r\n")
     if not end:
         return False
     if not head.startswith(b"HTTP/1.1 2"):
-        raise LoadError(f"{url}: {head[:60]!r}")
+        raise LoadError(f"answered {head[:60]!r}")
+    if b"chunked" in head:
+        return body.endswith(b"0\r\n\r\n")
     length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
     return length is None or len(body) >= int(length[1])

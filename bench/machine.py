@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 CLIENT_CORE, SERVER_CORE = 0, 1
+_CORES = sorted(os.sched_getaffinity(0))
 
 
 def description() -> str:
     """Return date, cores, model of the processor and version of Python, in one line."""
     today = datetime.now(UTC).date().isoformat()
-    return f"{today}, {len(cores())} cores, {_processor()}, {platform.python_implementation()} {_version()}"
+    return (
+        f"{today}, {len(_CORES)} cores, {_processor()}, {platform.python_implementation()} {platform.python_version()}"
+    )
 
 
-def cores() -> list[int]:
-    """Return the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0))
-
-
-def pin(process_id: int, place: int) -> None:
+def pin(process_id: int, core: int) -> None:
     """Keep a process on one core, so that client and server do not push each other around; one core is shared."""
-    usable = cores_at_start
-    os.sched_setaffinity(process_id, {usable[place % len(usable)]})
+    os.sched_setaffinity(process_id, {_CORES[core % len(_CORES)]})
+
+
+@contextmanager
+def on_core(core: int) -> Iterator[None]:
+    """Keep this process on one core for as long as the block takes."""
+    pin(0, core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, _CORES)
 
 
 def _processor() -> str:
@@ -33,10 +42,3 @@ def _processor() -> str:
         if name.strip() == "model name":
             return value.strip()
     return platform.machine()
-
-
-def _version() -> str:
-    return platform.python_version()
-
-
-cores_at_start = cores()

