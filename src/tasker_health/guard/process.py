@@ -1,0 +1,117 @@
+"""The guard's own process: one thread that waits for probers and for the end of those it stands in for.
+
+Started by the application as `python -S -E -s -P -c "...; main()" key=value ...`, with the descriptors that the words
+name. Standard library only, and as little of it as can be: what is imported here is held in memory by every pod.
+
+`memory` and `listen` are descriptors: of the shared memory, and of the listening socket of probers. `owner` is the
+process that started it. `prefix`, `service`, `stall_seconds`, `policy` (`all` or `any`) and `report_max_age_seconds`
+come from the settings. `lifeline` is optional: the descriptor of the listening socket of sibling workers.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports `enum`: half a megabyte
+import select
+import sys
+import time
+
+from tasker_health.guard.answers import Answers
+from tasker_health.guard.connections import Connections
+from tasker_health.guard.following import Following
+from tasker_health.guard.lifeline import Lifeline
+from tasker_health.guard.log import Log
+from tasker_health.guard.memory import Memory
+from tasker_health.guard.reports import Reports
+from tasker_health.guard.watch import SECOND, Watch
+
+_TICK_SECONDS = 0.25
+_LOOK_NS = 5_000_000
+_FOLLOW_NS = SECOND
+_PAUSE_NS = SECOND
+_MOST_EVENTS = 256
+
+
+def main() -> None:
+    """Answer probes until the owner and all who have a slot are gone."""
+    options = dict(word.split("=", 1) for word in sys.argv[1:])
+    # A terminal's Ctrl-C, a closed terminal and an impatient supervisor reach the whole group of processes; the
+    # probe port is to answer until the application, which they are meant for, has ended.
+    for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2):
+        _signal.signal(number, _signal.SIG_IGN)
+    _name("tasker-guard")
+    GuardProcess(options).run()
+
+
+class GuardProcess:
+    """The guard, as *options* say."""
+
+    def __init__(self, options: dict[str, str]) -> None:
+        self._log = Log()
+        self._poller = select.epoll()
+        self._following = Following(self._poller)
+        self._owner = self._following.follow(int(options["owner"]))
+        memory = Memory(int(options["memory"]))
+        self._watch = Watch(
+            memory,
+            self._following,
+            self._log,
+            stall_seconds=float(options["stall_seconds"]),
+            any_stalled=options["policy"] == "any",
+        )
+        reports = Reports(self._watch, options["service"], float(options["report_max_age_seconds"]))
+        self._answers = Answers(reports, options["prefix"])
+        self._connections = Connections(int(options["listen"]), self._poller, self._answers, self._log)
+        self._lifeline = (
+            Lifeline(int(options["lifeline"]), memory.descriptor, self._poller) if "lifeline" in options else None
+        )
+        self._ran_at = self._looked_at = self._followed_at = 0
+
+    def run(self) -> None:
+        """Answer probes."""
+        self._ran_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._look(time.monotonic_ns())
+        while not self._owner.ended or self._watch.workers:
+            events = self._poller.poll(_TICK_SECONDS, _MOST_EVENTS)
+            now = time.monotonic_ns()
+            self._notice_pause(now)
+            if now - self._looked_at >= _LOOK_NS:
+                self._look(now)
+            for descriptor in self._connections.serve(events, now):
+                self._serve_other(descriptor)
+            if now - self._followed_at >= _FOLLOW_NS:
+                self._followed_at = now
+                self._following.look_at_all()
+                self._connections.expire(now)
+
+    def _notice_pause(self, now: int) -> None:
+        """Judge nobody for the time in which this process did not run: stopped, frozen, suspended or starved.
+
+        CLOCK_BOOTTIME also counts the time in which the machine slept.
+        """
+        runs_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        paused = runs_at - self._ran_at
+        self._ran_at = runs_at
+        if paused > _PAUSE_NS:
+            self._watch.grant(now)
+            self._looked_at = 0
+            self._log.info(f"this guard did not run for {paused / SECOND:.1f} s; heartbeats are judged anew from now")
+
+    def _look(self, now: int) -> None:
+        self._looked_at = now
+        self._watch.look(now)
+        self._answers.renew(now)
+
+    def _serve_other(self, descriptor: int) -> None:
+        if self._lifeline is not None and self._lifeline.serve(descriptor):
+            return
+        if self._following.look_behind(descriptor):
+            self._look(time.monotonic_ns())
+
+
+def _name(name: str) -> None:
+    """Have `ps` and `top` show *name*."""
+    try:
+        with open("/proc/self/comm", "wb", buffering=0) as comm:  # noqa: PTH123 -- pathlib is half a megabyte
+            comm.write(name.encode("ascii"))
+    except OSError:
+        return
