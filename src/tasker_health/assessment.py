@@ -30,7 +30,8 @@ class Reading(Struct, frozen=True, kw_only=True):
         name: The source.
         facts: The newest facts; `None`: never read.
         read_at: When they were read, seconds since the epoch.
-        age_seconds: How long ago that was.
+        read_at_monotonic: The same on the monotonic clock.
+        age_seconds: How long ago that was when the answer is made.
         fault: Why the latest attempt to read failed, or `None`.
         own: Whether this very asker waited for the facts.
     """
@@ -38,6 +39,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     name: str
     facts: Facts | None = None
     read_at: float = 0
+    read_at_monotonic: float = 0
     age_seconds: float = 0
     fault: Reason | None = None
     own: bool = False

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
+import re
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -21,12 +24,11 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tasker_health.deadline import in_thread, within
+from tasker_health.deadline import in_thread, retrieve, within
 from tasker_health.driver import Driver, driver_of
 from tasker_health.errors import ConfigurationError, DatabaseFault, TaskerHealthError
 from tasker_health.model import Reason
-from tasker_health.reasons import reason_of
-from tasker_health.settings import redacted
+from tasker_health.reasons import reason_of, words_of
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -57,9 +59,11 @@ class Database:
         self._engine = self._make_engine()
         self._connection: AsyncConnection | None = None
         self._opened_file: tuple[int, int] | None = None
-        self._turn: asyncio.Lock = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn = asyncio.Lock()
         self._leftover: set[asyncio.Future[Any]] = set()
         self._held: asyncio.Future[Any] | None = None
+        self._lookup: asyncio.Future[Any] | None = None
 
     @property
     def dialect(self) -> str:
@@ -73,6 +77,8 @@ class Database:
             DatabaseFault: The database cannot be reached, did not answer within *deadline_seconds*, or refused.
         """
         loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._move_to(loop)
         ends_at = loop.time() + deadline_seconds
         try:
             async with asyncio.timeout_at(ends_at):
@@ -98,6 +104,18 @@ class Database:
                 await within(connection.close(), _GOODBYE_SECONDS)
         if self._leftover:
             await asyncio.wait(self._leftover, timeout=1)
+
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin anew on *loop*: what was left on another one, which has ended, can only be dropped."""
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.sync_connection is not None:
+            with contextlib.suppress(Exception):
+                driver = _driver_connection(connection)
+                connection.sync_connection.detach()
+                self._driver.drop(driver)
+        self._loop, self._turn = loop, asyncio.Lock()
+        self._leftover.clear()
+        self._lookup = None
 
     async def _bounded(self, question: Coroutine[Any, Any, T], seconds: float) -> T:
         """Wait for *question*, but not longer than *seconds*, whatever the driver does."""
@@ -157,6 +175,8 @@ class Database:
 
     async def _open(self) -> AsyncConnection:
         file = self._file()
+        if file is not None and not os.access(self.url.database or "", os.R_OK):
+            raise DatabaseFault(Reason.AUTHENTICATION_FAILED, "the file may not be read")
         kept = self._connection
         if kept is not None:
             if not kept.closed and self._opened_file == file:
@@ -165,9 +185,20 @@ class Database:
             await self._discard(kept)
         connection: AsyncConnection = self._engine.connect()
         async with asyncio.timeout(self._connect_timeout_seconds):
+            await self._resolve()
             await connection.start()
         self._connection, self._opened_file = connection, file
         return connection
+
+    async def _resolve(self) -> None:
+        """Look the host up in a thread of ours first: drivers use the loop's pool, which a hung resolver would fill."""
+        host = self.url.host
+        if not host or host.startswith("/") or _is_address(host):
+            return
+        if self._lookup is None or self._lookup.done():
+            self._lookup = in_thread(lambda: socket.getaddrinfo(host, None), "resolver")
+            self._lookup.add_done_callback(retrieve)
+        await asyncio.shield(self._lookup)
 
     def _file(self) -> tuple[int, int] | None:
         """Return which file a SQLite database is now: an open one that was deleted or replaced still answers."""
@@ -201,13 +232,22 @@ class Database:
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             missing = getattr(error, "name", None) or url.drivername
             raise ConfigurationError(
-                f"database URL {redacted(str(self.url))}: its driver {missing} is not installed; {self._driver.remedy}"
+                f"database URL {self.url.drivername}://***:"
+                f" its driver {missing} is not installed; {self._driver.remedy}"
             ) from None
 
     def _without_secret(self, error: BaseException) -> str:
         """Return the driver's words for the log: in one line, without the password."""
-        text = redacted(" ".join(str(getattr(error, "orig", None) or error).split()))
-        return text.replace(self.url.password, "***") if self.url.password else text
+        words = words_of(error)
+        return words.replace(self.url.password, "***") if self.url.password else words
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _driver_connection(connection: AsyncConnection) -> Any:
@@ -219,7 +259,9 @@ def _parsed(url: str) -> sa.URL:
     try:
         return sa.make_url(url)
     except (ArgumentError, ValueError):
+        scheme, is_url, _ = url.partition("://")
+        shown = f"{scheme}://***" if is_url and re.fullmatch(r"[a-z0-9+]{1,40}", scheme) else "***"
         raise ConfigurationError(
-            f"database URL {redacted(url) if '://' in url else '***'}: not a SQLAlchemy URL;"
+            f"database URL {shown}: not a SQLAlchemy URL;"
             " write it as postgresql://user@host:5432/name or sqlite:////path/to/file"
         ) from None

@@ -23,15 +23,30 @@ async def within(awaitable: Awaitable[T], seconds: float) -> T:
 
     Raises:
         TimeoutError: It did not answer in time.
+        RuntimeError: It cancelled itself, or raised what would end the application, such as `SystemExit`.
     """
-    task = asyncio.ensure_future(awaitable)
+    given_up = False
+
+    async def contained() -> T:
+        try:
+            return await awaitable
+        except Exception:
+            raise
+        except BaseException as error:
+            if given_up and isinstance(error, asyncio.CancelledError):
+                raise
+            raise RuntimeError(f"it raised {type(error).__name__}") from None
+
+    task = asyncio.ensure_future(contained())
     task.add_done_callback(retrieve)
     try:
         done, _ = await asyncio.wait({task}, timeout=seconds)
     except asyncio.CancelledError:
+        given_up = True
         task.cancel()
         raise
     if not done:
+        given_up = True
         task.cancel()
         raise TimeoutError
     return task.result()
@@ -72,7 +87,12 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
 
     with _lock:
         _running[name] += 1
-    threading.Thread(target=run, name=f"tasker-health-{name}", daemon=True).start()
+    try:
+        threading.Thread(target=run, name=f"tasker-health-{name}", daemon=True).start()
+    except RuntimeError:  # the machine has no thread left
+        with _lock:
+            _running[name] -= 1
+        raise
     return answer
 
 

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from tasker_health.errors import SettingsError
+from tasker_health.reasons import words_of
 
 
 def load_dotted(path: str, key: str) -> Any:
@@ -19,8 +20,8 @@ def load_dotted(path: str, key: str) -> Any:
         raise SettingsError(key, repr(path), "allowed: a dotted path such as package.module.ClassName")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # noqa: BLE001 -- a module of the user's may raise anything at import
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a module of the user's may raise anything at import
+        why = words_of(error)
         raise SettingsError(
             key, repr(path), f"does not import ({why}); correct the path, or the module, or PYTHONPATH"
         ) from None

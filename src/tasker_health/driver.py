@@ -28,6 +28,7 @@ class Driver:
         connect_arguments: From the URL to the URL and the arguments to connect with.
         begin: Opens a question in a new transaction and bounds its statements; given the connection and seconds.
         abort: Ends the call that a driver's connection is in, at once and without asking the server.
+        drop: Lets go of a driver's connection whose event loop has ended.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Driver:
     connect_arguments: Callable[[sa.URL], Arguments]
     begin: Callable[[sa.Connection, float], None]
     abort: Callable[[Any], Awaitable[None]]
+    drop: Callable[[Any], None]
 
     @property
     def is_async(self) -> bool:
@@ -139,11 +141,26 @@ _POSTGRESQL = Driver(
     _postgresql_arguments,
     _postgresql_begin,
     _postgresql_abort,
+    lambda driver: driver.pgconn.finish(),
 )
-_MYSQL = Driver("mysql+aiomysql", "pip install 'tasker-health[mysql]'", _mysql_arguments, _mysql_begin, _mysql_abort)
+_MYSQL = Driver(
+    "mysql+aiomysql",
+    "pip install 'tasker-health[mysql]'",
+    _mysql_arguments,
+    _mysql_begin,
+    _mysql_abort,
+    lambda driver: driver.close(),
+)
 _SQLITE = Driver(
-    "sqlite+aiosqlite", "pip install 'tasker-health[sqlite]'", _sqlite_arguments, _sqlite_begin, _sqlite_abort
+    "sqlite+aiosqlite",
+    "pip install 'tasker-health[sqlite]'",
+    _sqlite_arguments,
+    _sqlite_begin,
+    _sqlite_abort,
+    lambda driver: driver.stop(),
 )
-_IN_A_THREAD = Driver("", "install the driver that the URL names", _own_arguments, _own_begin, _own_abort)
+_IN_A_THREAD = Driver(
+    "", "install the driver that the URL names", _own_arguments, _own_begin, _own_abort, lambda driver: driver.close()
+)
 
 _BY_BACKEND = {"postgresql": _POSTGRESQL, "mysql": _MYSQL, "mariadb": _MYSQL, "sqlite": _SQLITE}

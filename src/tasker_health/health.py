@@ -102,6 +102,10 @@ class Health:
         Raises:
             ConfigurationError: Its name is taken, or it comes too late.
         """
+        if not isinstance(source, Source):
+            raise ConfigurationError(
+                f"source {source!r}: not a source; give it a name, read(deadline_seconds) and close"
+            )
         self._still_open(f"source {source.name}")
         if source.name in self._sources:
             raise ConfigurationError(f"source {source.name}: there is one of that name already; choose another")
@@ -180,7 +184,9 @@ class Health:
 
     def _still_open(self, what: str) -> None:
         if self._monitor is not None:
-            raise ConfigurationError(f"{what}: comes too late; add it before the first question or before asgi()")
+            raise ConfigurationError(
+                f"{what}: comes too late; add it before the first question, and before asgi() and wait_for()"
+            )
 
     def _add_built_in(self) -> None:
         from tasker_health.assembly import built_in_checks, built_in_sources

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +18,14 @@ from typing import Any
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from tasker_health.errors import ConfigurationError, SettingsError
-from tasker_health.settings import Settings, redacted
+from tasker_health.settings import Settings
 
 PREFIX = "TASKER_"
 _FILE_SUFFIX = "_FILE"
 _NAME_PARTS = 2
+
+_GROUPS_WITH_SECRETS = frozenset({"auth", "cache", "database", "exporters", "migrations", "sources"})
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|url|dsn|cred|auth|user", re.IGNORECASE)
 
 Path_ = tuple[str, ...]
 
@@ -105,9 +109,12 @@ def _named_value(variable: str, path: Path_, environ: Mapping[str, str]) -> tupl
         return path, environ[variable]
     try:
         value = Path(environ[variable]).read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise SettingsError(variable, repr(environ[variable]), f"{what}; name a file that holds the value") from None
+        shown = (
+            "'***'" if "://" in environ[variable] else repr(environ[variable])
+        )  # the value in place of a file's name
+        raise SettingsError(variable, shown, f"{what}; name a file that holds the value") from None
     return (*path[:-1], path[-1][: -len(_FILE_SUFFIX)]), value
 
 
@@ -136,12 +143,12 @@ def _one_line(error: ValidationError, origins: Origins) -> SettingsError:
         close = difflib.get_close_matches(path[-1], names, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         allowed = f"unknown name; {hint}known here: {', '.join(names) or 'none'}"
-        return SettingsError(origins.spell(path), _printable(fault["input"], path), allowed)
+        return SettingsError(origins.spell(path), _printable(fault["input"], path, origins), allowed)
     if fault["type"] == "missing":
         return SettingsError(".".join(path), "not set", "it is required; set it")
     message = fault["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return SettingsError(origins.spell(path), _printable(fault["input"], path), f"allowed: {message}")
+    return SettingsError(origins.spell(path), _printable(fault["input"], path, origins), f"allowed: {message}")
 
 
 def _names_at(path: Path_) -> list[str]:
@@ -161,14 +168,24 @@ def _model_at(path: Path_) -> type[BaseModel] | None:
     return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
-def _printable(value: Any, path: Path_) -> str:
-    """Return *value* for an error line; a value of a secret setting is never shown whole."""
+def _printable(value: Any, path: Path_, origins: Origins) -> str:
+    """Return *value* for an error line, or stars where it is, or may well be, a secret: of a URL its scheme only."""
+    scheme, is_url, _ = str(value).partition("://")
+    if is_url and re.fullmatch(r"[a-z0-9+]{1,40}", scheme):
+        return f"'{scheme}://***'"
+    from_file = origins.get(path, "").upper().endswith(_FILE_SUFFIX)
+    if from_file or is_url or _may_hold_secret(path) or not isinstance(value, str | int | float):
+        return "'***'"
+    return repr(value)[:200]
+
+
+def _may_hold_secret(path: Path_) -> bool:
     model = _model_at(path[:-1])
     field = model.model_fields.get(path[-1]) if model else None
-    if field is not None and SecretStr in _types_in(field.annotation):
-        shown = redacted(str(value))
-        return repr(shown) if "://" in shown else "'***'"
-    return redacted(repr(value))[:200]
+    if field is not None:
+        return SecretStr in _types_in(field.annotation)
+    # An unknown name: a password in the wrong place is the likeliest of all mistakes with one.
+    return path[0] in _GROUPS_WITH_SECRETS or _SECRET_NAME.search(".".join(path)) is not None
 
 
 def _types_in(annotation: Any) -> list[Any]:

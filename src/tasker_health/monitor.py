@@ -20,11 +20,12 @@ from tasker_health.model import (
     CheckStatus,
     Liveness,
     Readiness,
+    Reason,
     Startup,
     StatusReport,
 )
 from tasker_health.reading import SourceReader, read_all
-from tasker_health.runner import Runner, SingleFlight
+from tasker_health.runner import RunEndedError, Runner, SingleFlight
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source
 
@@ -126,7 +127,10 @@ class Monitor:
         if report is None:
             if self._loop is not asyncio.get_running_loop():
                 await self.start()
-            report = await self._look()
+            try:
+                report = await self._look()
+            except RunEndedError:
+                report = self._ended()
         return report if name is None else _only(report, name)
 
     def known_readiness(self) -> Readiness | None:
@@ -156,7 +160,7 @@ class Monitor:
             return known
         if self._loop is not asyncio.get_running_loop():
             await self.start()
-        readings = await read_all(self._readers)
+        readings = await read_all(self._readers, self._clock)
         now = self._clock.now()
         report = self._report(readings, assess(readings, self._settings, now), now)
         self._status = (self._status_until(readings), report)
@@ -169,6 +173,11 @@ class Monitor:
 
     def _liveness(self, now: float) -> Liveness:
         return Liveness(alive=True, timestamp=timestamp(now), service=self._settings.service_name)
+
+    def _ended(self) -> Readiness:
+        """Return what somebody gets who asks while we are stopped."""
+        unknown = CheckResult(status=CheckStatus.UNKNOWN, reason=Reason.DRAINING)
+        return _readiness(dict.fromkeys(self._critical, unknown), self._critical, self._clock.now())
 
     async def _run_checks(self) -> Readiness:
         results = await self._runner.run(self._settings.readiness_timeout_seconds)
@@ -204,12 +213,13 @@ class Monitor:
             return CacheInfo(cached=False, cache_expires_at=None, age_seconds=0)
         duration = self._settings.cache_duration_seconds
         age = max(reading.age_seconds for reading in known)
-        own = any(reading.own for reading in known)
+        # Facts that took longer to read than they last are as fresh as can be for those who waited for them.
+        cached = not all(reading.own for reading in known)
         return CacheInfo(
-            cached=not own,
+            cached=cached,
             cache_expires_at=timestamp(read_at + duration) if duration else None,
             age_seconds=int(age),
-            stale=True if age >= duration and not own else UNSET,
+            stale=True if age >= duration and cached else UNSET,
         )
 
 

@@ -6,19 +6,25 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from tasker_health.assessment import Reading
 from tasker_health.cache import Cache, Entry
 from tasker_health.clock import Clock
 from tasker_health.deadline import within
-from tasker_health.model import Reason
-from tasker_health.reasons import reason_of
-from tasker_health.runner import SingleFlight
+from tasker_health.errors import SourceFault
+from tasker_health.model import Facts, Reason
+from tasker_health.reasons import reason_of, words_of
+from tasker_health.runner import RunEndedError, SingleFlight
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source
 
 log = logging.getLogger(__name__)
 
-_GRACE_SECONDS = 0.25
+_BRIEFLY_SECONDS = 0.1
+"""How long an asker waits for facts that could not be read the last time, when older ones will do."""
+
+_GRACE_SECONDS = 0.1
 """How much longer than its deadline a source may take before it is left to itself."""
 
 
@@ -52,15 +58,15 @@ class SourceReader:
         than one refresh may take. A failure is never kept as if it were facts: the next asker tries again.
         """
         entry = await self._cache.get(self.name)
-        age = self._age(entry)
+        age = 0.0 if entry is None else self._clock.monotonic() - entry.read_at_monotonic
         if entry is not None and (age < self._settings.cache_duration_seconds or self._may_serve_old(age)):
             return self._as_reading(entry, own=False)
         try:
-            fresh = await self._refresh()
-        except asyncio.CancelledError:
-            raise
+            fresh = await self._refresh(self._patience_seconds(entry, age))
+        except RunEndedError:
+            return self._without(entry, Reason.DRAINING)
         except Exception:  # noqa: BLE001 -- logged once, in _read
-            return Reading(name=self.name, fault=self._fault) if entry is None else self._as_reading(entry, own=False)
+            return self._without(entry, self._fault)
         return self._as_reading(fresh, own=True)
 
     async def close(self) -> None:
@@ -73,27 +79,33 @@ class SourceReader:
         oldest = self._settings.cache_duration_seconds + self._settings.status_timeout_seconds
         return self._refresh.in_flight and self._settings.cache_duration_seconds > 0 and age <= oldest
 
+    def _patience_seconds(self, entry: Entry | None, age: float) -> float | None:
+        """Return how long an asker waits: briefly when reading has failed before and the last facts will do."""
+        usable = entry is not None and self._fault is not None and age <= self._settings.status_max_stale_seconds
+        return _BRIEFLY_SECONDS if usable else None
+
+    def _without(self, entry: Entry | None, fault: Reason | None) -> Reading:
+        """Return what there is when nothing could be read."""
+        return Reading(name=self.name, fault=fault) if entry is None else self._as_reading(entry, own=False)
+
     def _as_reading(self, entry: Entry, *, own: bool) -> Reading:
         return Reading(
             name=self.name,
             facts=entry.facts,
             read_at=entry.read_at,
-            age_seconds=self._age(entry),
+            read_at_monotonic=entry.read_at_monotonic,
             fault=None if own else self._fault,
             own=own,
         )
-
-    def _age(self, entry: Entry | None) -> float:
-        return 0.0 if entry is None else max(0.0, self._clock.monotonic() - entry.read_at_monotonic)
 
     async def _read(self) -> Entry:
         seconds = self._settings.status_timeout_seconds
         # The moment before the snapshot: an age that is wrong is wrong on the safe side.
         read_at, read_at_monotonic = self._clock.now(), self._clock.monotonic()
         try:
-            facts = await within(self._source.read(seconds), seconds + _GRACE_SECONDS)
+            facts = _plausible(await within(self._source.read(seconds), seconds + _GRACE_SECONDS))
         except Exception as error:
-            self._note(reason_of(error), f"{type(error).__name__}: {error}")
+            self._note(reason_of(error), words_of(error))
             raise
         entry = Entry(facts, read_at, read_at_monotonic)
         await self._cache.put(self.name, entry)
@@ -110,8 +122,22 @@ class SourceReader:
         self._fault = fault
 
 
-async def read_all(readers: Sequence[SourceReader]) -> list[Reading]:
-    """Return the reading of every one of *readers*, read side by side."""
-    if len(readers) == 1:
-        return [await readers[0].reading()]
-    return list(await asyncio.gather(*(reader.reading() for reader in readers)))
+async def read_all(readers: Sequence[SourceReader], clock: Clock) -> list[Reading]:
+    """Return the reading of every one of *readers*, read side by side, with its age when the last one was there."""
+    readings = await asyncio.gather(*(reader.reading() for reader in readers))
+    now = clock.monotonic()
+    return [
+        reading if reading.facts is None else replace(reading, age_seconds=max(0.0, now - reading.read_at_monotonic))
+        for reading in readings
+    ]
+
+
+def _plausible(facts: Facts) -> Facts:
+    """Return *facts* when they are some: what a source of the user's answers is cached only then."""
+    if not isinstance(facts, Facts):
+        raise SourceFault(Reason.INVALID, f"read answered {type(facts).__name__}; it must answer Facts")
+    for name in facts.__struct_fields__:
+        value = getattr(facts, name)
+        if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 0):
+            raise SourceFault(Reason.INVALID, f"{name} = {value!r}; it must be a count or None")
+    return facts

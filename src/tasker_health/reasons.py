@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from tasker_health.errors import CheckFailed, DatabaseFault, SourceFault
 from tasker_health.model import Reason
+from tasker_health.settings import redacted
 
 _SQLSTATE = {
     "28": Reason.AUTHENTICATION_FAILED,
@@ -105,11 +106,20 @@ _WORDS = (
 
 def reason_of(error: BaseException) -> Reason:
     """Return the reason that *error*, or what caused it, stands for; `error` when nothing better is known."""
-    for link in _chain(error):
-        reason = _own_reason(link)
-        if reason is not None:
-            return reason
-    return Reason.ERROR
+    try:
+        reasons = (_own_reason(link) for link in _chain(error))
+        return next((reason for reason in reasons if reason is not None), Reason.ERROR)
+    except Exception:  # noqa: BLE001 -- an exception of the user's may have attributes that raise
+        return Reason.ERROR
+
+
+def words_of(error: BaseException) -> str:
+    """Return what *error* says, for the log: in one line, without the passwords of URLs."""
+    try:
+        words = redacted(" ".join(str(getattr(error, "orig", None) or error).split()))
+    except Exception:  # noqa: BLE001 -- as above
+        words = "it cannot be printed"
+    return f"{type(error).__name__}: {words}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

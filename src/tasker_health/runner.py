@@ -15,7 +15,7 @@ from tasker_health.clock import Clock
 from tasker_health.deadline import in_thread, retrieve
 from tasker_health.errors import CheckDegraded
 from tasker_health.model import CheckResult, CheckStatus, Reason
-from tasker_health.reasons import reason_of
+from tasker_health.reasons import reason_of, words_of
 
 T = TypeVar("T")
 
@@ -28,6 +28,10 @@ NOT_RUN = CheckResult(status=CheckStatus.UNKNOWN, reason=Reason.NOT_RUN)
 def failed(reason: Reason) -> CheckResult:
     """Return the result of a check that failed with *reason*."""
     return CheckResult(status=CheckStatus.ERROR, reason=reason)
+
+
+class RunEndedError(Exception):
+    """A shared run was ended while somebody waited for it: what it belongs to was stopped."""
 
 
 class SingleFlight(Generic[T]):
@@ -45,13 +49,23 @@ class SingleFlight(Generic[T]):
         """Whether a run is under way."""
         return self._task is not None and not self._task.done()
 
-    async def __call__(self) -> T:
-        """Return the answer of the run under way, starting one if there is none."""
+    async def __call__(self, patience_seconds: float | None = None) -> T:
+        """Return the answer of the run under way, starting one if there is none.
+
+        Raises:
+            TimeoutError: It took longer than *patience_seconds*; it goes on.
+            RunEndedError: It was ended by `cancel`.
+        """
         task = self._task
         if task is None or task.done():
             task = self._task = asyncio.get_running_loop().create_task(self._run())
             task.add_done_callback(retrieve)
-        return await asyncio.shield(task)
+        done, _ = await asyncio.wait({task}, timeout=patience_seconds)
+        if not done:
+            raise TimeoutError
+        if task.cancelled():
+            raise RunEndedError
+        return task.result()
 
     async def cancel(self) -> None:
         """End the run under way, if any, and wait until it has ended."""
@@ -105,7 +119,12 @@ class _Slot:
         if self._run is not None and not self._run.done():
             return failed(Reason.TIMEOUT)  # the earlier call has not returned: told at once, not started again
         began = self._clock.monotonic()
-        run = self._run = self._start()
+        try:
+            run = self._run = self._start()
+        except Exception as error:  # noqa: BLE001 -- the machine has no thread left: that is this check's error
+            result = self._failure(error)
+            self._note(result)
+            return result
         seconds = min(deadline_seconds, self.check.timeout_seconds or deadline_seconds)
         await asyncio.wait({run}, timeout=seconds)
         if run.done():
@@ -152,7 +171,7 @@ class _Slot:
         if answer is None or answer is True:
             return OK
         if isinstance(answer, CheckResult):
-            return answer
+            return self._normalised(answer)
         if answer is False:
             return failed(Reason.ERROR)
         if inspect.iscoroutine(answer):
@@ -160,9 +179,22 @@ class _Slot:
         log.warning("check %s: returned %s; return None, a bool or a CheckResult", self.check.name, type(answer))
         return failed(Reason.INVALID)
 
+    def _normalised(self, answer: CheckResult) -> CheckResult:
+        """Return *answer* with a status and a reason of the closed lists: nothing else may leave in an answer."""
+        try:
+            status = CheckStatus(answer.status)
+            given = Reason(answer.reason) if answer.reason else None
+        except ValueError:
+            log.warning("check %s: its CheckResult has a status or a reason that there is not", self.check.name)
+            return failed(Reason.INVALID)
+        if status is CheckStatus.OK:
+            return OK
+        default = Reason.NOT_RUN if status is CheckStatus.UNKNOWN else Reason.ERROR
+        return CheckResult(status=status, reason=given or default)
+
     def _failure(self, error: BaseException) -> CheckResult:
-        log.debug("check %s: %s: %s", self.check.name, type(error).__name__, error)
-        self._detail = f"{type(error).__name__}: {error}"
+        self._detail = words_of(error)
+        log.debug("check %s: %s", self.check.name, self._detail)
         status = CheckStatus.DEGRADED if isinstance(error, CheckDegraded) else CheckStatus.ERROR
         return CheckResult(status=status, reason=reason_of(error))
 

@@ -9,13 +9,24 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Count = Annotated[int, Field(ge=1)]
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")  # noqa: TRY004 -- pydantic takes a ValueError
+    return value
+
+
+_Number = BeforeValidator(_no_bool)
+_TEN_YEARS = 315_360_000
+"""Longest duration: beyond it the arithmetic of dates ends."""
+
+Seconds = Annotated[float, _Number, Field(ge=0, le=_TEN_YEARS, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, _Number, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
+Ratio = Annotated[float, _Number, Field(ge=0, le=1, allow_inf_nan=False)]
+Port = Annotated[int, _Number, Field(ge=0, le=65535)]
+Count = Annotated[int, _Number, Field(ge=1)]
 
 CHECK_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -49,7 +60,7 @@ class Group(BaseModel):
 class ServerSettings(Group):
     """The standalone server."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one and prints it.")
     prefix: Annotated[str, AfterValidator(_clean_prefix)] = Field(
         "/tasker", description="Path under which every endpoint stands."
@@ -89,7 +100,7 @@ class HealthSettings(Group):
     stuck_after_seconds: PositiveSeconds = Field(
         900, description="A running task without a change for so long is stuck."
     )
-    liveness_stall_seconds: float = Field(30, ge=5, allow_inf_nan=False, description="Silence that counts as wedged.")
+    liveness_stall_seconds: Seconds = Field(30, ge=5, description="Silence that counts as wedged.")
     liveness_policy: Literal["all", "any"] = Field("all", description="Dead when all workers are stalled, or any.")
     heartbeat_seconds: PositiveSeconds = Field(0.25, description="Period of the heartbeat.")
     loop_lag_warning_seconds: PositiveSeconds = Field(0.5, description="Lag of the event loop that is degraded.")
@@ -185,10 +196,11 @@ class Settings(Group):
     log: LogSettings = LogSettings()
 
 
-_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*):.*@")
-_PASSWORD_IN_QUERY = re.compile(r"((?:password|passwd|secret|token|key)\w*=)[^&\s]+", re.IGNORECASE)
+# Up to the last @ of the word: a user name may have one too.
+_USER_IN_URL = re.compile(r"://\S*@")
+_SECRET_IN_QUERY = re.compile(r"((?:pwd|pass|passwd|password|secret|token|key)\w*(?:=|%3D))[^&\s]+", re.IGNORECASE)
 
 
 def redacted(text: str) -> str:
-    """Return *text* with the passwords of URLs and query strings in it replaced by stars."""
-    return _PASSWORD_IN_QUERY.sub(r"\1***", _PASSWORD_IN_URL.sub(r"\1:***@", text))
+    """Return *text* with the users and passwords of URLs, and the secrets of queries, replaced by stars."""
+    return _USER_IN_URL.sub("://***@", _SECRET_IN_QUERY.sub(r"\1***", text))

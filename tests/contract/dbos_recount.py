@@ -140,5 +140,6 @@ def _failed(operation: Row) -> bool:
 
 
 def _durations(spans: Iterable[tuple[int, int]]) -> Durations:
-    lengths = [end - start for start, end in spans]
+    # What ended before it began, by clocks that differ, has no duration.
+    lengths = [end - start for start, end in spans if end >= start]
     return Durations(len(lengths), sum(lengths))

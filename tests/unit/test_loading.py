@@ -73,7 +73,7 @@ BAD = [
     ({"TASKER_SERVER__PORT": "70000"}, ["TASKER_SERVER__PORT", "65535"]),
     ({"TASKER_SERVER__PREFIX": "tasker/"}, ["TASKER_SERVER__PREFIX", "'tasker/'", "/tasker"]),
     ({"TASKER_HEALTH__CACHE_DURATION_SECONDS": "-1"}, ["TASKER_HEALTH__CACHE_DURATION_SECONDS", "'-1'", "0"]),
-    ({"TASKER_HEALTH__CACHE_DURATION_SECONDS": "nan"}, ["'nan'", "finite"]),
+    ({"TASKER_HEALTH__CACHE_DURATION_SECONDS": "nan"}, ["'nan'", "allowed"]),
     ({"TASKER_HEALTH__LIVENESS_STALL_SECONDS": "4"}, ["'4'", "5"]),
     ({"TASKER_HEALTH__LIVENESS_POLICY": "most"}, ["'most'", "'all' or 'any'"]),
     ({"TASKER_HEALTH__DEGRADED_FAILURE_RATIO": "5"}, ["'5'", "1"]),
@@ -119,6 +119,66 @@ def test_a_bad_file_is_one_line_that_names_the_place(tmp_path, text, words):
         load_settings(file, environ={})
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TASKER_DATABASE__PASSWORD": "hunter2"},
+        {"TASKER_SOURCES__A__PASSWORD": "hunter2", "TASKER_SOURCES__A__KIND": "dbos"},
+        {"TASKER_SERVER__PASSWORD": "hunter2"},
+        {"TASKER_DATABASE__PASSWORD_FILE": "{file}"},
+        {"TASKER_SERVER__NAME_FILE": "{file}"},
+        {"TASKER_SERVER__PORT_FILE": "{file}"},
+        {"TASKER_DATABASE__URL_FILE": "postgresql://u:hunter2@h/db"},
+        {"TASKER_CACHE__URL": "postgresql://me@corp:hunter2@h:notaport/db"},
+        {"TASKER_LOG__LEVEL": "postgresql://me@corp:hunter2@h:notaport/db"},
+    ],
+    ids=str,
+)
+def test_no_error_shows_a_secret_that_stands_in_the_wrong_place(tmp_path, variables):
+    """Unknown names, files read by mistake, a value in place of a file's name: stars."""
+    file = tmp_path / "secret"
+    file.write_text("hunter2\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ={name: value.format(file=file) for name, value in variables.items()})
+    assert "hunter2" not in str(caught.value)
+    assert next(iter(variables)).removesuffix("_FILE") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[databse]\npassword = "hunter2"\n',
+        '[database.url]\npassword = "hunter2"\n',
+        '[database]\nurl = ["postgresql://h/db", "hunter2"]\n',
+        'database = "postgresql://me@corp:hunter2@h/db"\n',
+    ],
+)
+def test_no_error_about_a_file_shows_a_secret(tmp_path, text):
+    """Whatever type stands where a secret should."""
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, environ={})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[server]\nport = true\n",
+        "[health]\ncache_duration_seconds = true\n",
+        "[health]\ncache_duration_seconds = 1e12\n",
+        '[server]\nhost = ""\n',
+    ],
+)
+def test_values_that_only_look_right_are_refused(tmp_path, text):
+    """A boolean for a number, a duration beyond any date, an empty host (which would be every address)."""
+    file = tmp_path / "bad.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match="allowed"):
+        load_settings(file, environ={})
 
 
 def test_a_file_that_cannot_be_read_is_said_so(tmp_path):

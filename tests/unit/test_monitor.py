@@ -320,3 +320,110 @@ def test_a_monitor_serves_one_event_loop_and_may_be_started_again_in_another():
             await asyncio.to_thread(asyncio.run, scene.monitor.start())
 
     asyncio.run(outer())
+
+
+def test_old_facts_of_one_source_beside_new_ones_of_another_are_said_to_be_stale():
+    """Two sources: the whole is as old as its oldest part, and says so."""
+
+    async def play():
+        first, second = FakeSource(name="a"), FakeSource(name="b")
+        scene = Scene(first, second)
+        await scene.status()
+        first.fault = Reason.REFUSED
+        scene.clock.move(20)
+        return await scene.status()
+
+    info = asyncio.run(play()).cache_info
+    assert (info.cached, info.stale, info.age_seconds) == (True, True, 20)
+
+
+def test_ages_are_those_of_the_moment_when_the_answer_is_made():
+    """A slow second source does not make the first one's facts younger."""
+
+    async def play():
+        first, second = FakeSource(name="a"), FakeSource(name="b")
+        scene = Scene(first, second, cache_duration_seconds=2)
+        await scene.status()
+        scene.clock.move(1)
+        second.gate.clear()
+        await scene.monitor._cache.put("b", (await scene.monitor._cache.get("a")).__class__(facts_of(), 0, -1000))
+        asker = asyncio.create_task(scene.status())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        scene.clock.move(1.7)
+        second.gate.set()
+        return await asker
+
+    info = asyncio.run(play()).cache_info
+    assert (info.age_seconds, info.stale) == (2, True)
+
+
+def test_while_reading_fails_askers_get_the_last_facts_soon():
+    """Only the first asker waits for a source that hangs; the next ones are served at once, and it is tried behind."""
+
+    async def play():
+        source = FakeSource()
+        scene = Scene(source, status_timeout_seconds=0.05)
+        await scene.status()
+        scene.clock.move(20)
+        source.gate.clear()
+        first = await scene.status()
+        began = asyncio.get_running_loop().time()
+        later = [await scene.status() for _ in range(3)]
+        took = asyncio.get_running_loop().time() - began
+        source.gate.set()
+        return first, later, took
+
+    first, later, took = asyncio.run(play())
+    assert {report.reasons[0] for report in [first, *later]} == {StatusReason.SOURCE_UNREADABLE}
+    assert {report.system_health.total_tasks for report in later} == {1250}
+    assert took < 20
+
+
+@pytest.mark.parametrize("answer", [None, {}, "facts", facts_of(pending=-5), facts_of(running=1.5)])
+def test_what_is_no_facts_is_never_cached(answer):
+    """A source of the user's that answers something else is unreadable, and asked again."""
+
+    async def play():
+        source = FakeSource()
+        source.facts = answer
+        scene = Scene(source)
+        reports = [await scene.status() for _ in range(2)]
+        return reports, source.reads
+
+    reports, reads = asyncio.run(play())
+    assert {report.sources["shop"].reason for report in reports} == {Reason.INVALID}
+    assert reads == 2
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()])
+def test_a_source_that_would_end_the_application_is_unreadable(error):
+    """Whatever it raises."""
+
+    class Ending(FakeSource):
+        async def read(self, deadline_seconds):
+            raise error
+
+    assert asyncio.run(Scene(Ending()).status()).reasons == [StatusReason.SOURCE_UNREADABLE]
+
+
+def test_who_asks_while_it_is_stopped_gets_an_answer():
+    """`stop` ends what runs; the askers are told, not cancelled."""
+
+    async def play():
+        source = FakeSource()
+        source.gate.clear()
+
+        async def hang():
+            await asyncio.Event().wait()
+
+        scene = Scene(source, checks=[FunctionCheck("hangs", hang)], readiness_timeout_seconds=30)
+        askers = [asyncio.create_task(scene.monitor.ready()), asyncio.create_task(scene.status())]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await scene.monitor.stop()
+        return await asyncio.gather(*askers)
+
+    ready, status = asyncio.run(play())
+    assert (ready.ready, ready.checks["hangs"].reason) == (False, Reason.DRAINING)
+    assert status.sources["shop"].reason is Reason.DRAINING

@@ -13,7 +13,7 @@ from tasker_health.checks import FunctionCheck
 from tasker_health.clock import SystemClock
 from tasker_health.errors import CheckDegraded, CheckFailed
 from tasker_health.model import CheckResult, CheckStatus, Reason
-from tasker_health.runner import Runner, SingleFlight
+from tasker_health.runner import RunEndedError, Runner, SingleFlight
 
 PATIENCE = 30
 
@@ -261,3 +261,105 @@ def test_a_flight_that_fails_fails_for_all_who_share_it_and_is_not_kept():
     first, second = asyncio.run(scene())
     assert [type(each) for each in first] == [ValueError, ValueError]
     assert second == 2
+
+
+class HostileError(Exception):
+    """An exception that cannot be looked at."""
+
+    def __str__(self):
+        raise ValueError("x")
+
+    @property
+    def orig(self):
+        """Break."""
+        raise ValueError("x")
+
+
+def test_an_exception_that_cannot_be_printed_is_an_error_of_its_check():
+    """The other checks have their results."""
+
+    def hostile():
+        raise HostileError
+
+    async def hostile_async():
+        raise HostileError
+
+    def well():
+        return None
+
+    results = run(runner_of(hostile, hostile_async, well))
+    assert [each.status for each in results.values()] == ["error", "error", "ok"]
+
+
+def test_a_machine_without_threads_is_an_error_of_its_check_and_recovers(monkeypatch):
+    """However often no thread can be started, the check is asked again as soon as one can."""
+
+    def well():
+        return None
+
+    async def scene():
+        runner = runner_of(well)
+
+        def refuse(thread):
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            refused = [(await runner.run(PATIENCE))["well"].status for _ in range(40)]
+        return refused, (await runner.run(PATIENCE))["well"].status
+
+    refused, after = asyncio.run(scene())
+    assert (set(refused), after) == ({"error"}, "ok")
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "reason"),
+    [
+        (CheckResult(status="ok"), "ok", None),
+        (CheckResult(status=CheckStatus.OK, reason=Reason.ERROR), "ok", None),
+        (CheckResult(status="ERROR"), "error", "invalid"),
+        (CheckResult(status="error"), "error", "error"),
+        (CheckResult(status=CheckStatus.UNKNOWN), "unknown", "not_run"),
+        (CheckResult(status=CheckStatus.ERROR, reason="postgresql://u:canary@db"), "error", "invalid"),
+        (CheckResult(status=CheckStatus.ERROR, reason=object()), "error", "invalid"),
+    ],
+)
+def test_a_result_of_the_users_own_is_held_to_the_closed_lists(given, status, reason):
+    """Nothing but a known status and a known reason leaves in an answer."""
+
+    def answers():
+        return given
+
+    result = run(runner_of(answers))["answers"]
+    assert (result.status, result.reason or None) == (status, reason)
+    assert type(result.status) is CheckStatus
+
+
+def test_the_log_of_a_check_is_one_line_without_a_password(caplog):
+    """An exception with a DSN and a line break in it."""
+
+    def leaks():
+        raise RuntimeError("cannot reach postgresql://u:canary@db/x\nforged line")
+
+    run(runner_of(leaks))
+    assert "canary" not in caplog.text
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
+def test_who_waits_for_a_run_that_is_ended_is_told_so():
+    """`cancel` of a shared run is no cancellation of those who wait for it; who has no patience leaves."""
+
+    async def scene():
+        async def fly():
+            await asyncio.Event().wait()
+
+        flight = SingleFlight(fly)
+        with pytest.raises(TimeoutError):
+            await flight(patience_seconds=0.01)
+        waiting = asyncio.create_task(flight())
+        await asyncio.sleep(0)
+        await flight.cancel()
+        with pytest.raises(RunEndedError):
+            await waiting
+
+    asyncio.run(scene())

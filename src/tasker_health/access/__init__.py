@@ -74,7 +74,10 @@ class BaseCoordinator:
         Raises:
             UnauthorizedError: The user may not.
         """
-        if not await self.can(resource, action, context):
+        permitted = await self.can(resource, action, context)
+        if not isinstance(permitted, bool):
+            raise TypeError(f"can answered {type(permitted).__name__}; it must answer True or False")
+        if not permitted:
             raise UnauthorizedError(f"Not authorized to {action} on {resource}")
 
     def authorized(self, resource: str, action: str, context: dict[str, Any]) -> Any:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tasker_health.access import ACTION_INDEX, RESOURCE, Authenticator, BaseCoordinator, User
-from tasker_health.deadline import in_thread, within
+from tasker_health.deadline import MOST_THREADS, in_thread, within
 from tasker_health.dotted import load_dotted
 from tasker_health.errors import AuthenticationError, ConfigurationError, SettingsError, UnauthorizedError
+from tasker_health.reasons import words_of
 from tasker_health.request import Request
-from tasker_health.settings import Settings
+from tasker_health.settings import Settings, redacted
 
 log = logging.getLogger(__name__)
+
+
+_REMEMBERED_SECONDS = 10.0
+"""How long the `configuration` check tells of a fault that was not seen again."""
+
+_NO_USERS = (bool, str, bytes, int, float, dict, list, tuple, set)
+
+
+class _BusyError(Exception):
+    """No thread was free in time."""
 
 
 class AccessFault(Exception):  # noqa: N818 -- not the caller's error but ours: answered with 500
@@ -58,7 +71,8 @@ class Gate:
         self._must_be_known = settings.health.status_requires_authentication and auth.authentication_enabled
         self._must_be_permitted = auth.authorization_enabled
         self._timeout_seconds = auth.timeout_seconds
-        self._broken: dict[str, str] = {}
+        self._broken: dict[str, tuple[float, str]] = {}
+        self._threads = asyncio.Semaphore(MOST_THREADS)
 
     @property
     def open(self) -> bool:
@@ -66,8 +80,12 @@ class Gate:
         return self._authenticator is None and not self._must_be_permitted
 
     def problems(self) -> list[str]:
-        """Return what is broken now, for the `configuration` check."""
-        return list(self._broken.values())
+        """Return what broke within the last seconds, for the `configuration` check.
+
+        Not for ever: one odd request would otherwise keep this process out of service until the next good one.
+        """
+        now = time.monotonic()
+        return [problem for until, problem in self._broken.values() if now < until]
 
     async def admit(self, request: Request) -> None:
         """Pass when the sender of *request* may read the status.
@@ -86,18 +104,18 @@ class Gate:
         """Pass when *user*, who is already authenticated, may read the status. Raises as `admit`."""
         if self._must_be_known and user is None:
             raise AuthenticationError("Authentication is required to read the status")
-        if not self._must_be_permitted:
+        if not (self._must_be_known or self._must_be_permitted):
             return
+        if isinstance(user, _NO_USERS) or inspect.isroutine(user):
+            raise self._fault("Authentication", TypeError(f"the authenticator answered {type(user).__name__}, no user"))
         if user is not None and not isinstance(user, User):
-            log.warning(
-                "a user of type %s has no tasker_admin and has_tasker_permission: refused",
-                type(user).__name__,
-            )
+            kind = type(user).__name__
+            log.warning("a user of type %s has no tasker_admin and has_tasker_permission: refused", kind)
             raise UnauthorizedError(f"Not authorized to {ACTION_INDEX} on {RESOURCE}")
-        make = self._coordinator_class or BaseCoordinator
-        answer = await self._ask("Authorization", lambda: make(user).authorize(RESOURCE, ACTION_INDEX, {}))
-        if answer is not None:
-            raise self._fault("Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None"))
+        if self._must_be_permitted:
+            answer = await self._ask("Authorization", lambda: self._coordinate(user))
+            if answer is not None:
+                raise self._fault("Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None"))
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """Return what *call* answers within the deadline."""
@@ -106,6 +124,9 @@ class Gate:
         except (AuthenticationError, UnauthorizedError):
             self._broken.pop(what, None)
             raise
+        except _BusyError:
+            log.warning("%s: too many callers at once; this one was refused", what.lower())
+            raise AccessFault(f"{what} Configuration Error") from None
         except Exception as error:  # noqa: BLE001 -- whatever it is, it fails closed
             raise self._fault(what, error) from None
         self._broken.pop(what, None)
@@ -115,11 +136,36 @@ class Gate:
         authenticate = self._authenticator.authenticate
         if inspect.iscoroutinefunction(authenticate):
             return await authenticate(request)
-        return await in_thread(lambda: authenticate(request), "authenticator")
+        answer = await self._in_thread(lambda: authenticate(request), "authenticator")
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def _coordinate(self, user: Any) -> Any:
+        make = self._coordinator_class or BaseCoordinator
+        if make.__init__ is BaseCoordinator.__init__:
+            coordinator = make(user)
+        else:  # a constructor of the user's may look something up
+            coordinator = await self._in_thread(lambda: make(user), "coordinator")
+        answer = coordinator.authorize(RESOURCE, ACTION_INDEX, {})
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def _in_thread(self, call: Callable[[], Any], name: str) -> Any:
+        """Return what *call* answers in a thread, once one is free: many callers at once are no fault of anybody's."""
+        try:
+            await asyncio.wait_for(self._threads.acquire(), self._timeout_seconds / 2)
+        except TimeoutError:
+            raise _BusyError from None
+        try:
+            answer = in_thread(call, name)
+        except BaseException:
+            self._threads.release()
+            raise
+        answer.add_done_callback(lambda _: self._threads.release())
+        return await asyncio.shield(answer)
 
     def _fault(self, what: str, error: Exception) -> AccessFault:
-        log.error("%s failed closed: %s: %s", what.lower(), type(error).__name__, error)
-        self._broken[what] = f"{what.lower()} broke: {type(error).__name__}: {error}"
+        words = words_of(error)
+        log.error("%s failed closed: %s", what.lower(), words)
+        self._broken[what] = (time.monotonic() + _REMEMBERED_SECONDS, f"{what.lower()} broke: {words}")
         return AccessFault(f"{what} Configuration Error")
 
 
@@ -130,14 +176,30 @@ def _authenticator(path: str | None) -> Any:
     found = load_dotted(path, key)
     try:
         made = found() if isinstance(found, type) else found
-    except Exception as error:  # noqa: BLE001 -- a constructor of the user's may raise anything
-        raise SettingsError(key, repr(path), f"cannot be made: {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a constructor of the user's may raise anything
+        raise SettingsError(key, repr(path), f"cannot be made: {words_of(error)}") from None
     if not isinstance(made, Authenticator):
         raise SettingsError(key, repr(path), "has no authenticate(request); give it one")
-    problems = made.validate_configuration() if hasattr(made, "validate_configuration") else []
+    problems = _problems_of(made)
     if problems:
-        raise ConfigurationError(f"{key} = {path!r}: {'; '.join(problems)}")
+        raise ConfigurationError(f"{key} = {path!r}: {redacted('; '.join(problems))}")
     return made
+
+
+def _problems_of(authenticator: Any) -> list[str]:
+    """Return what the authenticator says is wrong with it; one that cannot say it is wrong too."""
+    validate = getattr(authenticator, "validate_configuration", None)
+    if validate is None:
+        return []
+    try:
+        problems = validate()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- as above
+        return [f"validate_configuration raised {words_of(error)}"]
+    if isinstance(problems, list) and all(isinstance(each, str) for each in problems):
+        return [" ".join(each.split()) for each in problems]
+    if inspect.iscoroutine(problems):
+        problems.close()
+    return [f"validate_configuration answered {type(problems).__name__}; it must answer a list of str, not async"]
 
 
 def _coordinator_class(path: str | None) -> type[Any] | None:

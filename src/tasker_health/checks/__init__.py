@@ -67,8 +67,7 @@ def validated(check: Check) -> Check:
         )
     if not isinstance(check.name, str) or not CHECK_NAME.fullmatch(check.name):
         raise ConfigurationError(f"check name {check.name!r}: allowed are {CHECK_NAME.pattern}, such as payment_api")
-    if check.timeout_seconds is not None and not check.timeout_seconds > 0:
-        raise ConfigurationError(
-            f"check {check.name}: timeout_seconds = {check.timeout_seconds}: allowed are seconds above 0"
-        )
+    seconds = check.timeout_seconds
+    if seconds is not None and (not isinstance(seconds, int | float) or not seconds > 0):
+        raise ConfigurationError(f"check {check.name}: timeout_seconds = {seconds!r}: allowed are seconds above 0")
     return check

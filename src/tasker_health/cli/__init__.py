@@ -11,17 +11,33 @@ import sys
 
 def main() -> None:
     """Run the command that `sys.argv` names and exit with its code: 0 healthy, 1 unhealthy, 2 could not ask."""
-    if sys.argv[1:2] == ["probe"]:
-        from tasker_health.cli.probe import run
+    from tasker_health.cli.probe import forget, run, say
 
+    if sys.argv[1:2] == ["probe"]:
         sys.exit(run(sys.argv[2:]))
+    if sys.argv[1:2] in (["serve"], ["demo"]):
+        _end_cleanly_from_the_first_moment()
     try:
         from tasker_health.cli.commands import run_command
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("tasker_health"):
             raise
-        sys.stderr.write(f"tasker-health: {error.name} is not installed: pip install 'tasker-health[standalone]'\n")
+        say(sys.stderr, f"tasker-health: {error.name} is not installed: pip install 'tasker-health[standalone]'\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(run_command())
+    code = run_command()
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        forget(sys.stdout)
+    sys.exit(code)
+
+
+def _end_cleanly_from_the_first_moment() -> None:
+    """End with 0 when told to while the imports run: nothing has been started by then."""
+    import os
+    import signal
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: os._exit(0))

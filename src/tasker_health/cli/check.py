@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from tasker_health.cli.logs import set_up_logging
+from tasker_health.cli.probe import forget
 from tasker_health.health import Health
 from tasker_health.model import CheckStatus, Readiness, StatusReport, SystemStatus
 from tasker_health.settings import Settings
@@ -26,10 +28,13 @@ def check_once(settings: Settings, *, fail_on: str, as_json: bool) -> int:
     """
     set_up_logging(settings.log)
     ready, status = asyncio.run(_ask(Health(settings)))
-    if as_json:
-        print(msgspec.json.encode({"ready": ready, "status": status}).decode())
-    else:
-        _print(ready, status)
+    try:
+        if as_json:
+            print(msgspec.json.encode({"ready": ready, "status": status}).decode(), flush=True)
+        else:
+            _print(ready, status)
+    except OSError:  # nobody reads it; the code tells all the same
+        forget(sys.stdout)
     return _code(ready, status, fail_on)
 
 

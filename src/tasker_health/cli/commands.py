@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tasker_health import __version__
+from tasker_health.cli.probe import say
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
+from tasker_health.reasons import words_of
 from tasker_health.settings import Settings
 
 NOT_ASKED = 2
@@ -34,14 +36,20 @@ def run_command() -> int:
     try:
         code: Any = app(standalone_mode=False)
     except ConfigurationError as error:
-        sys.stderr.write(f"tasker-health: {error}\n")
+        say(sys.stderr, f"tasker-health: {error}\n")
         return NOT_ASKED
     except typer.TyperException as error:
         words = getattr(error, "format_message", error.__str__)()
-        sys.stderr.write(words if "\n" in words else f"tasker-health: {words} See tasker-health --help.\n")
+        say(sys.stderr, words if "\n" in words else f"tasker-health: {words} See tasker-health --help.\n")
         return NOT_ASKED
     except (typer.Abort, KeyboardInterrupt):
         return 130
+    except OSError as error:
+        say(sys.stderr, f"tasker-health: {words_of(error)}; is there room, and may it be written?\n")
+        return NOT_ASKED
+    except Exception as error:  # noqa: BLE001 -- the last net: no command ends with a traceback
+        say(sys.stderr, f"tasker-health: {words_of(error)}; this is a fault of ours, please report it\n")
+        return NOT_ASKED
     return code if isinstance(code, int) else 0
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import queue
 import sys
+import threading
 import time
+from logging.handlers import QueueHandler
 
 from tasker_health.settings import LogSettings
+
+_MOST_WAITING = 10_000
 
 
 class TextFormatter(logging.Formatter):
@@ -37,13 +43,57 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class DroppingHandler(QueueHandler):
+    """Hands records to a thread that writes them, and drops them while that cannot keep up.
+
+    A log that nobody reads (a full pipe) must not hold up a probe.
+    """
+
+    def __init__(self) -> None:
+        self.records: queue.Queue[logging.LogRecord] = queue.Queue(_MOST_WAITING)
+        super().__init__(self.records)
+        self.dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Return *record* as it is: it does not leave this process."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put *record* into the queue, or count it as dropped."""
+        try:
+            self.records.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+    def write_to(self, target: logging.Handler) -> None:
+        """Write every record to *target*, for ever."""
+        while True:
+            target.handle(self.records.get())
+            self.records.task_done()
+            dropped, self.dropped = self.dropped, 0
+            if dropped:
+                words = "%d records were dropped: nobody read the log in time"
+                target.handle(logging.LogRecord(__name__, logging.WARNING, "", 0, words, (dropped,), None))
+
+    def flush_briefly(self) -> None:
+        """Wait until everything is written, but not longer than a second."""
+        ends_at = time.monotonic() + 1
+        while self.records.unfinished_tasks and time.monotonic() < ends_at:
+            time.sleep(0.005)
+
+
 def set_up_logging(settings: LogSettings) -> None:
-    """Write the records of this process to standard error as *settings* say."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    """Write the records of this process to standard error as *settings* say, from a thread of their own."""
+    target = logging.StreamHandler(sys.stderr)
+    target.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    handler = DroppingHandler()
+    threading.Thread(target=handler.write_to, args=(target,), name="tasker-health-log", daemon=True).start()
+    atexit.register(handler.flush_briefly)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     # Drivers narrate each statement at these levels; what matters of it reaches our own log.
-    for name in ("asyncio", "aiosqlite", "psycopg", "sqlalchemy", "uvicorn.error"):
+    for name in ("alembic", "asyncio", "aiosqlite", "psycopg", "sqlalchemy"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # It warns of every malformed request: anybody could fill the log.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -10,7 +10,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TextIO
 
 HEALTHY, UNHEALTHY, NOT_ASKED = 0, 1, 2
 
@@ -38,14 +38,37 @@ def run(arguments: list[str]) -> int:
     try:
         options = _options([each for each in arguments if each != "--container"])
         if options is None:
-            sys.stdout.write(USAGE)
+            say(sys.stdout, USAGE)
             return HEALTHY
         url, timeout_seconds, fail_on = options
         status, body = _ask(url, timeout_seconds)
         return _judge(url, status, body, fail_on)
     except _CouldNotAsk as error:
-        sys.stderr.write(f"tasker-health probe: {error}\n")
+        say(sys.stderr, f"tasker-health probe: {error}\n")
         return UNHEALTHY if container else NOT_ASKED
+    except KeyboardInterrupt:
+        return 130
+
+
+def say(stream: TextIO | None, text: str) -> None:
+    """Write *text*; that nobody can read it (a closed pipe, a full disk) must not change the exit code."""
+    try:
+        if stream is not None:
+            stream.write(text)
+            stream.flush()
+    except (OSError, ValueError):
+        forget(stream)
+
+
+def forget(stream: TextIO | None) -> None:
+    """Let what *stream* has not written go nowhere: the interpreter would try again at its exit and change the code."""
+    import os
+
+    try:
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        pass
 
 
 def _options(arguments: list[str]) -> tuple[str, float, str] | None:
@@ -108,7 +131,9 @@ def _ask(url: str, timeout_seconds: float) -> tuple[int, bytes]:
 
     ends_at = time.monotonic() + timeout_seconds
     secure, host, port, path = _split(url)
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    # HTTP/1.0, so that nothing between us and the server answers in chunks.
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    request = f"GET {path} HTTP/1.0\r\nHost: {authority}\r\nAccept: */*\r\n\r\n"
     answer = b""
     try:
         with _connection(secure, host, port, timeout_seconds) as connection:
@@ -141,33 +166,40 @@ def _connection(secure: bool, host: str, port: int, timeout_seconds: float) -> s
 def _complete(answer: bytes) -> bool:
     """Whether *answer* has all that its Content-Length promises; without one the connection's end says so."""
     head, end, body = answer.partition(b"\r\n\r\n")
-    for line in head.split(b"\r\n")[1:] if end else ():
+    promised = _promised(head)
+    return bool(end) and promised is not None and len(body) >= promised
+
+
+def _promised(head: bytes) -> int | None:
+    for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length" and value.strip().isdigit():
-            return len(body) >= int(value)
-    return False
+            return int(value)
+    return None
 
 
 def _parsed(url: str, answer: bytes) -> tuple[int, bytes]:
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, end, body = answer.partition(b"\r\n\r\n")
     words = head.split(b"\r\n")[0].split(b" ")
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():  # noqa: PLR2004
         raise _CouldNotAsk(f"{url}: what answers there does not speak HTTP; is this the right port?")
+    if not end or len(body) < (_promised(head) or 0):
+        raise _CouldNotAsk(f"{url}: the answer broke off; did the server end, or a proxy on the way?")
     return int(words[1]), body
 
 
 def _judge(url: str, status: int, body: bytes, fail_on: str) -> int:
     if status == 503:  # noqa: PLR2004
-        sys.stdout.write("unhealthy\n")
+        say(sys.stdout, "unhealthy\n")
         return UNHEALTHY
     if not 200 <= status < 300:  # noqa: PLR2004
         raise _CouldNotAsk(f"{url}: answered {status}; is this the path of a health endpoint?")
-    degraded = _is_degraded(body)
-    sys.stdout.write("degraded\n" if degraded else "healthy\n")
+    degraded = _is_degraded(url, body)
+    say(sys.stdout, "degraded\n" if degraded else "healthy\n")
     return UNHEALTHY if degraded and fail_on == "degraded" else HEALTHY
 
 
-def _is_degraded(body: bytes) -> bool:
+def _is_degraded(url: str, body: bytes) -> bool:
     """Whether a status says `degraded`, or a readiness names degraded checks."""
     if b"degraded" not in body:
         return False
@@ -175,6 +207,6 @@ def _is_degraded(body: bytes) -> bool:
 
     try:
         report = json.loads(body)
-    except ValueError:
-        return False
+    except (ValueError, RecursionError):
+        raise _CouldNotAsk(f"{url}: what answers there does not speak JSON; is this a health endpoint?") from None
     return isinstance(report, dict) and (report.get("status") == "degraded" or bool(report.get("degraded_checks")))

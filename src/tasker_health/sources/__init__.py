@@ -11,11 +11,12 @@ The rules for whoever writes one:
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tasker_health.model import Facts
 
 
+@runtime_checkable
 class Source(Protocol):
     """A reader of one workflow engine.
 

@@ -97,7 +97,7 @@ class DbosSource:
             **_states(counts, total=self._rows(connection, queries.TOTAL, {})[0][0]),
             blocked=None,
             stuck=self._rows(connection, queries.STUCK, times)[0][0],
-            task_time=Durations(completed.tasks, int(completed.total_ms)) if completed else Durations(0, 0),
+            task_time=Durations(completed.timed, int(completed.total_ms)) if completed else Durations(0, 0),
             step_time=Durations(steps.steps, int(steps.total_ms)),
             window_completed=completed.tasks if completed else 0,
             window_failed=sum(row.tasks for row in ended.values()),
@@ -114,8 +114,8 @@ class DbosSource:
             connection.exec_driver_sql("BEGIN")
 
     def _guard_version(self, connection: sa.Connection) -> None:
-        version = self._rows(connection, "SELECT version FROM {dbos_migrations}", {})
-        found = version[0][0] if version else None
+        rows = self._rows(connection, "SELECT version FROM {dbos_migrations}", {})
+        found = max((row[0] for row in rows if isinstance(row[0], int)), default=None)
         if found not in KNOWN_VERSIONS:
             raise SourceFault(
                 Reason.UNKNOWN_VERSION,
@@ -146,7 +146,8 @@ class DbosSource:
         )
 
     def _rows(self, connection: sa.Connection, query: str, times: dict[str, int]) -> list[Any]:
-        statement = query.format(**self._tables)
+        # A colon in a schema's name is not a parameter.
+        statement = query.format(**{name: table.replace(":", "\\:") for name, table in self._tables.items()})
         wanted = {name: value for name, value in times.items() if f":{name}" in statement}
         return list(connection.execute(sa.text(statement), wanted))
 

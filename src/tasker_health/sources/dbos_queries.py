@@ -17,8 +17,11 @@ SELECT status, count(*) AS tasks FROM {workflow_status}
 WHERE status <> 'SUCCESS' OR status IS NULL GROUP BY status
 """
 
+# Clocks of workers differ: what ended before it began says nothing of how long it took.
 WINDOW_TASKS = """
-SELECT status, count(*) AS tasks, coalesce(sum(completed_at - created_at), 0) AS total_ms
+SELECT status, count(*) AS tasks,
+    count(CASE WHEN completed_at >= created_at THEN 1 END) AS timed,
+    coalesce(sum(CASE WHEN completed_at >= created_at THEN completed_at - created_at END), 0) AS total_ms
 FROM {workflow_status}
 WHERE completed_at >= :since AND status IN ('SUCCESS', 'ERROR', 'MAX_RECOVERY_ATTEMPTS_EXCEEDED')
 GROUP BY status
@@ -33,7 +36,8 @@ def _user_step(row: str) -> str:
 WINDOW_STEPS = f"""
 SELECT count(*) AS steps, coalesce(sum(o.completed_at_epoch_ms - o.started_at_epoch_ms), 0) AS total_ms
 FROM {{operation_outputs}} o
-WHERE o.completed_at_epoch_ms >= :since AND o.started_at_epoch_ms IS NOT NULL AND o.error IS NULL AND {_user_step("o")}
+WHERE o.completed_at_epoch_ms >= :since AND o.started_at_epoch_ms <= o.completed_at_epoch_ms
+    AND o.error IS NULL AND {_user_step("o")}
 """
 
 # A step has settled when its last attempt succeeded, or failed and is not repeated: its workflow has ended (not by
@@ -107,5 +111,5 @@ POSTGRESQL_SNAPSHOT = (
 )
 
 CONNECTIONS = """
-SELECT (SELECT sum(numbackends) FROM pg_stat_database), current_setting('max_connections')::int
+SELECT (SELECT sum(numbackends) FROM pg_catalog.pg_stat_database), pg_catalog.current_setting('max_connections')::int
 """

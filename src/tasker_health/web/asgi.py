@@ -63,7 +63,8 @@ class AsgiSkin:
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start before the application and stop after it.
 
-        An application that knows no lifespan raises, as the specification says; then there is only ours.
+        An application that knows no lifespan raises before it asks for a message; then there is only ours. One that
+        raises later has failed to start or to stop, which is the server's to judge.
         """
         phase = ""
 
@@ -87,15 +88,14 @@ class AsgiSkin:
                 await self._app(scope, receive_around, send_around)
                 return
         except Exception:
-            if phase not in {"", "lifespan.startup"}:
+            if phase:
                 await self._stop()
                 raise
-        await self._lifespan_of_ours(phase, receive, send)
+        await self._lifespan_of_ours(receive, send)
 
-    async def _lifespan_of_ours(self, phase: str, receive: Receive, send: Send) -> None:
-        if not phase:
-            await receive()
-            await self._start()
+    async def _lifespan_of_ours(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._stop()
@@ -104,4 +104,5 @@ class AsgiSkin:
 
 def _below(root: str, path: str) -> str:
     """Return *path* below the mount point *root*; some servers leave that off already."""
-    return path[len(root) :] or "/" if path.startswith(root) else path
+    root = root.rstrip("/")
+    return path[len(root) :] if path.startswith(f"{root}/") else path

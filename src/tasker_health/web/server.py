@@ -80,6 +80,9 @@ def listen(settings: ServerSettings) -> socket.socket:
     except OSError as error:
         server.close()
         raise _why_not(settings, error) from None
+    except (ValueError, TypeError):  # what no name can be encoded from
+        server.close()
+        raise ConfigurationError(f"server.host = {settings.host!r}: no host name; name an address here") from None
     server.setblocking(False)  # noqa: FBT003 -- the standard library's own signature
     return server
 

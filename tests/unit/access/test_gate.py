@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 import types
 
 import pytest
@@ -115,16 +116,117 @@ class Nameless:
     """A user that answers nothing."""
 
 
-@pytest.mark.parametrize("user", [Nameless(), "text", 7, {"admin": True}])
-def test_a_user_that_lacks_the_two_methods_is_refused(user):
-    """It is known, but may not."""
+def giving(user):
+    """Return an authenticator that answers *user* to everybody."""
 
     class Authenticator:
         def authenticate(self, request):
             return user
 
-    assert outcome(gate_of(Authenticator(), Permissions, authentication=True, authorization=True)) == 403
-    assert outcome(gate_of(Authenticator(), Permissions, authentication=True)) == 200
+    return Authenticator()
+
+
+@pytest.mark.parametrize("authorization", [False, True])
+def test_a_user_that_lacks_the_two_methods_is_refused(authorization):
+    """It is known, but may not, wherever somebody has to be known or permitted."""
+    gate = gate_of(giving(Nameless()), Permissions, authentication=True, authorization=authorization)
+    assert outcome(gate) == 403
+    assert gate.problems() == []
+
+
+@pytest.mark.parametrize("user", [False, True, "", "text", 7, {"anonymous": True}, [], print, lambda: None], ids=repr)
+@pytest.mark.parametrize("authorization", [False, True])
+def test_an_authenticator_that_answers_no_user_fails_closed(user, authorization):
+    """A wrong type is a fault that the configuration check tells, never somebody who may pass."""
+    gate = gate_of(giving(user), Permissions, authentication=True, authorization=authorization)
+    assert outcome(gate) == 500
+    assert gate.problems()
+
+
+def test_an_async_authenticator_under_a_plain_decorator_is_awaited():
+    """Its coroutine is not taken for a user: bad credentials stay bad."""
+
+    class Decorated(HeaderAuthenticator):
+        def authenticate(self, request):
+            return super().authenticate(request)
+
+    gate = gate_of(Decorated(), authentication=True)
+    assert [outcome(gate, user) for user in ("bad", None, "known")] == [401, 401, 200]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()])
+def test_what_would_end_the_application_is_a_fault_and_no_more(error):
+    """An authenticator that raises it, async or not, gives 500."""
+
+    class Async:
+        async def authenticate(self, request):
+            raise error
+
+    class Sync:
+        def authenticate(self, request):
+            raise error
+
+    assert [outcome(gate_of(each, authentication=True)) for each in (Async(), Sync())] == [500, 500]
+
+
+def test_many_callers_at_once_are_no_fault():
+    """A slow authenticator lets them wait for a thread; nobody is refused, and readiness hears nothing of it."""
+
+    class Slow:
+        def authenticate(self, request):
+            time.sleep(0.02)
+            return USERS["known"]
+
+    async def flood():
+        gate = gate_of(Slow(), authentication=True)
+        await asyncio.gather(*(gate.admit(Request("GET", "/", [])) for _ in range(100)))
+        return gate.problems()
+
+    assert asyncio.run(flood()) == []
+
+
+def test_a_constructor_that_hangs_does_not_hold_the_loop():
+    """A coordinator that looks something up when it is made is given its deadline too."""
+    release = threading.Event()
+
+    class Coordinator(Permissions):
+        def __init__(self, user):
+            release.wait(30)
+            super().__init__(user)
+
+    gate = gate_of(HeaderAuthenticator(), Coordinator, authorization=True, timeout_seconds=0.05)
+
+    async def scene():
+        admitted = asyncio.create_task(gate.admit(Request("GET", "/", [])))
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(0)
+        free = asyncio.get_running_loop().time() - began
+        with pytest.raises(AccessFault):
+            await admitted
+        return free
+
+    assert asyncio.run(scene()) < 10
+    release.set()
+
+
+def test_an_overridden_can_that_answers_a_word_does_not_permit():
+    """Only `True` permits, whichever method the user overrides."""
+
+    class Can(BaseCoordinator):
+        async def can(self, resource, action, context=None):
+            return "no"
+
+    assert outcome(gate_of(HeaderAuthenticator(), Can, authorization=True), "admin") == 500
+
+
+def test_a_fault_is_forgotten_after_a_while(monkeypatch):
+    """One odd request does not keep this process out of service for ever."""
+    gate = gate_of(giving("text"), authentication=True)
+    assert outcome(gate) == 500
+    assert gate.problems()
+    now = time.monotonic()
+    monkeypatch.setattr("tasker_health.access.gate.time.monotonic", lambda: now + 60)
+    assert gate.problems() == []
 
 
 def answering(answer):
@@ -197,6 +299,19 @@ def module(monkeypatch):
         def __init__(self):
             raise OSError("no such key")
 
+    class Exits:
+        def __init__(self):
+            raise SystemExit(0)
+
+    class Raises(HeaderAuthenticator):
+        def validate_configuration(self):
+            raise KeyError("x")
+
+    class Says(HeaderAuthenticator):
+        def validate_configuration(self):
+            return "nok"
+
+    wired.Exits, wired.Raises, wired.Says = Exits, Raises, Says
     wired.Good, wired.Misconfigured, wired.Broken = HeaderAuthenticator, Misconfigured, Broken
     wired.Coordinator, wired.Nothing = Permissions, Nameless
     monkeypatch.setitem(sys.modules, "wired", wired)
@@ -214,6 +329,9 @@ def module(monkeypatch):
         ({}, {"authenticator_class": "wired:Nothing"}, "no authenticate"),
         ({}, {"authenticator_class": "wired.Misconfigured"}, "no key file"),
         ({}, {"authenticator_class": "wired.Broken"}, "cannot be made"),
+        ({}, {"authenticator_class": "wired.Exits"}, "cannot be made"),
+        ({}, {"authenticator_class": "wired.Raises"}, "validate_configuration raised"),
+        ({}, {"authenticator_class": "wired.Says"}, "must answer a list"),
         ({}, {"authorization_coordinator_class": "wired.Nothing"}, "no class with authorize"),
     ],
 )

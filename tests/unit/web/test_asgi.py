@@ -73,13 +73,23 @@ def test_around_an_application_it_starts_first_and_stops_last():
     assert notes == ["start", "app starts", "app stops", "stop"]
 
 
-@pytest.mark.parametrize("reads_first", [False, True])
-def test_an_application_that_knows_no_lifespan_gets_ours(reads_first):
+def test_an_application_that_crashes_while_it_starts_is_not_served_as_if_it_had_started():
+    """What it raises after it was told to start reaches the server."""
+
+    async def app(scope, receive, send):
+        await receive()
+        raise RuntimeError("no licence")
+
+    skin, notes = skin_of(app)
+    with pytest.raises(RuntimeError, match="no licence"):
+        asyncio.run(lifespan(skin))
+    assert notes == ["start", "stop"]
+
+
+def test_an_application_that_knows_no_lifespan_gets_ours():
     """It raises on the scope, as the specification says; the monitor is started and stopped all the same."""
 
     async def app(scope, receive, send):
-        if reads_first:
-            await receive()
         raise ValueError("http only")
 
     skin, notes = skin_of(app)
@@ -105,6 +115,8 @@ def test_an_application_whose_start_fails_says_so_and_stops_the_monitor():
         ("", "/tasker/health/live", 200),
         ("/api", "/api/tasker/health/live", 200),
         ("/api", "/tasker/health/live", 200),
+        ("/api/", "/api/tasker/health/live", 200),
+        ("/x", "/xtasker/health/live", 404),
         ("", "/api/tasker/health/live", 404),
     ],
 )

@@ -254,6 +254,18 @@ def test_the_prefix_can_be_chosen(prefix):
     assert answer(health, "GET", "/tasker/health/live").status_code == 404
 
 
+class Known:
+    """Somebody without any permission."""
+
+    def tasker_admin(self):
+        """Return whether this is an admin."""
+        return False
+
+    def has_tasker_permission(self, permission):
+        """Return whether this user has *permission*."""
+        return False
+
+
 class Token:
     """Knows `good`, breaks on `break`."""
 
@@ -264,7 +276,7 @@ class Token:
             raise RuntimeError("canary")
         if token not in (None, "good"):
             raise AuthenticationError("canary")
-        return token
+        return token and Known()
 
 
 class Refusing(BaseCoordinator):

@@ -62,7 +62,7 @@ class AlembicTool:
             if error.name == "alembic":
                 raise not_installed("alembic") from None
             raise unusable(location, error, _REMEDY) from None
-        except Exception as error:  # noqa: BLE001 -- a revision is a module of the user's
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- a revision is a module of the user's
             raise unusable(location, error, _REMEDY) from None
         if not any(Path(scripts.dir, name).exists() for name in ("env.py", "versions")):
             raise SettingsError(LOCATION, repr(location), f"no script directory; {_ALLOWED}")

@@ -11,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tasker_health.checks.migrations import Gap, Rows
-from tasker_health.errors import ConfigurationError
+from tasker_health.errors import CheckFailed, ConfigurationError
+from tasker_health.model import Reason
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class DbosTool:
 
     def compare(self, rows: Rows) -> Gap:
         """Return what lies between the code and the *rows*. See `MigrationTool.compare`."""
+        if any(not isinstance(row[0], int) for row in rows):
+            raise CheckFailed(Reason.UNKNOWN_VERSION, "dbos_migrations has a version that is no number")
         found = max((row[0] for row in rows), default=0)
         if found < min(self.versions):
             return Gap(pending=(f"DBOS {min(self.versions)}, found is {found}",))

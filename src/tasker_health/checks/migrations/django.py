@@ -58,7 +58,7 @@ class DjangoTool:
             if error.name == "django":
                 raise not_installed("django") from None
             raise unusable(settings_module, error, _REMEDY) from None
-        except Exception as error:  # noqa: BLE001 -- settings, apps and migrations are modules of the user's
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- settings, apps and migrations are modules of the user's
             raise unusable(settings_module, error, _REMEDY) from None
 
     def compare(self, rows: Rows) -> Gap:
