@@ -61,7 +61,7 @@ class Table:
     def markdown(self) -> str:
         """Return the table for the documentation."""
         rule = ["---", *["---:"] * (len(self.columns) - 1)]
-        lines = [f"### {self.title}", "", *map(_piped, [self.columns, rule, *self.rows]), ""]
+        lines = [f"## {self.title}", "", *map(_piped, [self.columns, rule, *self.rows]), ""]
         lines += [f"- **{goal.verdict}**" for goal in self.goals]
         lines += [f"- {note}" for note in self.notes]
         return "\n".join(lines)
