@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
 from served import served
@@ -217,6 +218,11 @@ def response(status, body=b"{}"):
         (response(500), [], 2),
         (b"SSH-2.0-OpenSSH\r\n", [], 2),
         (b"", [], 2),
+        (b"HTTP/1.1 200 OK", [], 2),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"ready":', [], 2),
+        (b"HTTP/1.1 200 OK\r\n\r\n4\r\ndegraded", ["--fail-on", "degraded"], 2),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", [], 0),
+        (response(200, b"[" * 100_000 + b"degraded"), ["--fail-on", "degraded"], 2),
         (None, ["--timeout", "0.3"], 2),
         (response(404), ["--container"], 1),
         (response(503), ["--container"], 1),
@@ -272,6 +278,77 @@ def test_probe_asks_the_real_server(database):
         assert run("probe", f"{server.url}/status", command=[SCRIPT]).returncode == 1
         ipv6 = run("probe", f"{server.url}/live".replace("127.0.0.1", "localhost"), command=[SCRIPT])
         assert (ipv6.returncode, ipv6.stdout) == (0, "healthy\n")
+
+
+def shell(line, **variables):
+    """Return the finished shell line."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
+    return subprocess.run(
+        ["bash", "-c", line], env={**environment, **variables}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("{script} probe http://127.0.0.1:1/ 2>&-", 2),
+        ("{script} probe http://127.0.0.1:1/ 2>/dev/full", 2),
+        ("{script} check >/dev/full", 0),
+        ("{script} check --json >&-", 0),
+        ("{script} check --json | head -c 0; exit ${{PIPESTATUS[0]}}", 0),
+        ("{script} serve --config /nowhere.toml 2>/dev/full", 2),
+    ],
+)
+def test_an_exit_code_does_not_depend_on_who_reads_the_output(line, code):
+    """A closed pipe or a full disk changes no verdict and shows no traceback."""
+    done = shell(line.format(script=SCRIPT))
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TASKER_SERVER__HOST": "\u00e9..x"},
+        {"TASKER_AUTH__AUTHENTICATOR_CLASS": "exits:A", "TASKER_AUTH__AUTHENTICATION_ENABLED": "true"},
+        {"TASKER_AUTH__AUTHENTICATOR_CLASS": "leaks:A", "TASKER_AUTH__AUTHENTICATION_ENABLED": "true"},
+    ],
+)
+def test_what_breaks_at_start_is_2_and_one_line_without_a_secret(tmp_path, variables):
+    """A host that is no name, a module that exits at import, one that raises a DSN over two lines."""
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "leaks.py").write_text("raise RuntimeError('postgresql://u:canary@h\\nsecond line')\n")
+    done = run("serve", PYTHONPATH=str(tmp_path), **variables)
+    lines = [line for line in done.stderr.splitlines() if "INFO" not in line]
+    assert (done.returncode, len(lines)) == (2, 1), done.stderr
+    assert "canary" not in done.stderr
+
+
+def test_serve_told_to_stop_while_it_starts_ends_cleanly():
+    """SIGTERM among the imports: 0, nothing on standard error."""
+    for delay in (0.1, 0.2, 0.3):
+        done = shell(f"timeout -s TERM {delay} {SCRIPT} serve; exit $?", TASKER_SERVER__PORT="0")
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 124
+
+
+def test_a_log_that_nobody_reads_holds_up_no_probe():
+    """Thousands of lines into a pipe that is full: every probe is answered, and the server ends."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
+    variables = {"TASKER_LOG__PROBES": "true", "TASKER_SERVER__PORT": "0", "TASKER_SERVER__DRAIN_SECONDS": "0"}
+    process = subprocess.Popen([*COMMAND, "serve"], env={**environment, **variables}, stderr=subprocess.PIPE)
+    try:
+        line = process.stderr.readline().decode()
+        url = line.split("serving ")[1].split()[0]
+        with httpx.Client(timeout=30) as client:
+            codes = {client.get(f"{url}/live").status_code for _ in range(3000)}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert codes == {200}
 
 
 def test_probe_imports_nothing_outside_the_standard_library():

@@ -175,3 +175,48 @@ def test_a_url_that_cannot_work_is_one_line_without_a_secret(url, words):
         Database(url)
     assert "canary" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_it_moves_to_a_new_event_loop(database):
+    """Each `asyncio.run` is answered, shared by many askers, whether it was closed before or not."""
+
+    async def many():
+        return await asyncio.gather(*(database.run(one, deadline_seconds=PATIENCE) for _ in range(5)))
+
+    async def many_and_close():
+        answers = await many()
+        await database.close()
+        return answers
+
+    left_open = [] if database.dialect == "mariadb" else [many, many]  # its sockets are the garbage collector's
+    for each in (*left_open, many_and_close, many_and_close):
+        assert asyncio.run(each()) == [1] * 5
+
+
+def test_a_resolver_that_hangs_does_not_fill_the_pool_of_the_application(monkeypatch):
+    """It holds one thread of ours; the deadline holds; the application's own threads stay free."""
+    release = threading.Event()
+
+    def hang(*_arguments, **_options):
+        release.wait(PATIENCE)
+        raise OSError("released")
+
+    monkeypatch.setattr("tasker_health.database.socket.getaddrinfo", hang)
+    database = Database("postgresql://somewhere.example/x")
+
+    async def play():
+        for _ in range(20):
+            with pytest.raises(DatabaseFault) as fault:
+                await database.run(one, deadline_seconds=0.02)
+            assert fault.value.reason is Reason.TIMEOUT
+        began = time.monotonic()
+        await asyncio.to_thread(time.monotonic)
+        took = time.monotonic() - began
+        threads = [thread for thread in threading.enumerate() if "resolver" in thread.name]
+        release.set()
+        await database.close()
+        return took, len(threads)
+
+    took, threads = asyncio.run(play())
+    assert took < PATIENCE / 2
+    assert threads == 1

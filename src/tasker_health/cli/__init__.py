@@ -11,7 +11,7 @@ import sys
 
 def main() -> None:
     """Run the command that `sys.argv` names and exit with its code: 0 healthy, 1 unhealthy, 2 could not ask."""
-    from tasker_health.cli.probe import forget, run, say
+    from tasker_health.cli.probe import run, say
 
     if sys.argv[1:2] == ["probe"]:
         sys.exit(run(sys.argv[2:]))
@@ -27,10 +27,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     code = run_command()
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        forget(sys.stdout)
+    say(sys.stdout, "")  # what is left in its buffer, while a failure still changes nothing
     sys.exit(code)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
+import os
 import queue
-import sys
 import threading
 import time
 from logging.handlers import QueueHandler
@@ -14,6 +15,7 @@ from logging.handlers import QueueHandler
 from tasker_health.settings import LogSettings
 
 _MOST_WAITING = 10_000
+_STANDARD_ERROR = 2
 
 
 class TextFormatter(logging.Formatter):
@@ -41,6 +43,25 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+class DescriptorHandler(logging.Handler):
+    """Writes to a file descriptor, with no lock and no buffer that the interpreter would wait for at its exit."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def createLock(self) -> None:  # noqa: N802 -- logging's own name
+        """Have none: there is one thread that writes."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*; what cannot be written is lost."""
+        line = f"{self.format(record)}\n".encode(errors="replace")
+        with contextlib.suppress(OSError):
+            while line:
+                line = line[os.write(self._descriptor, line) :]
 
 
 class DroppingHandler(QueueHandler):
@@ -84,7 +105,7 @@ class DroppingHandler(QueueHandler):
 
 def set_up_logging(settings: LogSettings) -> None:
     """Write the records of this process to standard error as *settings* say, from a thread of their own."""
-    target = logging.StreamHandler(sys.stderr)
+    target = DescriptorHandler(_STANDARD_ERROR)
     target.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     handler = DroppingHandler()
     threading.Thread(target=handler.write_to, args=(target,), name="tasker-health-log", daemon=True).start()
