@@ -122,7 +122,12 @@ def _request_line(line: bytes, size: int) -> Request:
 
 
 def _is_target(method: bytes, target: bytes) -> bool:
-    return target.startswith(b"/") or b"://" in target or target == b"*" or (method == b"CONNECT" and target != b"")
+    return target.startswith(b"/") or target == b"*" or _is_url(target) or (method == b"CONNECT" and target != b"")
+
+
+def _is_url(target: bytes) -> bool:
+    scheme, colon, _ = target.partition(b"://")
+    return colon != b"" and scheme.isalpha()
 
 
 def _read_framing(request: Request, lines: list[bytes]) -> None:
@@ -182,10 +187,10 @@ def _body(request: Request, length: bytes | None, coding: bytes | None) -> int:
 
 def path_of(target: bytes) -> str:
     """Return the path that *target* names: without scheme, authority and query, and decoded as every server does it."""
-    if not target.startswith(b"/") and b"://" in target:
-        _, slash, path = target.partition(b"://")[2].partition(b"/")
-        target = slash + path
     path = target.partition(b"?")[0]
+    if not path.startswith(b"/") and b"://" in path:
+        _, slash, path = path.partition(b"://")[2].partition(b"/")
+        path = slash + path
     return (_decoded(path) if b"%" in path else path).decode("latin-1")
 
 
