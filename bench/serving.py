@@ -50,6 +50,7 @@ class Measured:
 
     def burst(self) -> None:
         """Put load on it once."""
+        self._client.connect()
         began = self._subject.cpu_seconds
         self._seconds += self._client.burst(self._times)
         self._cpu_seconds += self._subject.cpu_seconds - began

@@ -28,6 +28,7 @@ class AsgiSkin:
 
     def __init__(self, endpoints: Endpoints, app: App | None, *, start: Hook, stop: Hook) -> None:
         self._endpoints = endpoints
+        self._at_once = endpoints.at_once
         self._app = app
         self._start = start
         self._stop = stop
@@ -40,7 +41,7 @@ class AsgiSkin:
         method, path = scope["method"], scope["path"]
         if scope.get("root_path"):
             path = _below(scope["root_path"], path)
-        answer = self._endpoints.at_once(method, path)
+        answer = self._at_once(method, path)
         if answer is None:
             if self._app is not None and not self._endpoints.claims(path):
                 await self._app(scope, receive, send)
