@@ -115,6 +115,10 @@ class Memory:
         """How many slots have ever been taken: nobody needs to look at the others."""
         return min(int(self._words[_TOP]), SLOTS)
 
+    def heads(self) -> bytes:
+        """Return all heartbeats as they stand: while they are equal, nobody has written anything."""
+        return bytes(self._view[: (_HEADER_WORDS + self.top * _SLOT_WORDS) * _WORD])
+
     def slot(self, index: int) -> Slot:
         """Return the slot at *index*, from 0 to `SLOTS` - 1, taken or not."""
         return Slot(self._words, self._view, index)

@@ -50,7 +50,7 @@ class GuardProcess:
         self._poller = select.epoll()
         self._following = Following(self._poller)
         self._owner = self._following.follow(int(options["owner"]))
-        memory = Memory(int(options["memory"]))
+        self._memory = memory = Memory(int(options["memory"]))
         self._watch = Watch(
             memory,
             self._following,
@@ -65,6 +65,7 @@ class GuardProcess:
             Lifeline(int(options["lifeline"]), memory.descriptor, self._poller) if "lifeline" in options else None
         )
         self._ran_at = self._looked_at = self._followed_at = 0
+        self._seen = b""
 
     def run(self) -> None:
         """Answer probes."""
@@ -74,7 +75,7 @@ class GuardProcess:
             events = self._poller.poll(_TICK_SECONDS, _MOST_EVENTS)
             now = time.monotonic_ns()
             self._notice_pause(now)
-            if now - self._looked_at >= _LOOK_NS:
+            if now - self._looked_at >= _LOOK_NS or self._memory.heads() != self._seen:
                 self._look(now)
             for descriptor in self._connections.serve(events, now):
                 self._serve_other(descriptor)
@@ -98,6 +99,7 @@ class GuardProcess:
 
     def _look(self, now: int) -> None:
         self._looked_at = now
+        self._seen = self._memory.heads()  # before it is looked at: what changes meanwhile is looked at again
         self._watch.look(now)
         self._answers.renew(now)
 
