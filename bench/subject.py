@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.machine import SERVER_CORE, pin
 
 PATIENCE_SECONDS = 30
-_QUIET = {"PYTHONUNBUFFERED": "1", "TASKER_GUARD__ENABLED": "false", "TASKER_LOG__LEVEL": "warning"}
+_QUIET = {"TASKER_GUARD__ENABLED": "false", "TASKER_LOG__LEVEL": "warning", "TASKER_SERVER__DRAIN_SECONDS": "0"}
 
 
 class SubjectError(Exception):
