@@ -19,6 +19,8 @@ import httpx
 from server import wait_until
 
 PATIENCE_SECONDS = 60
+FREE = {"TASKER_SERVER__PORT": "0", "TASKER_GUARD__PORT": "0", "TASKER_SERVER__DRAIN_SECONDS": "0"}
+"""Ports that nobody listens on, and an end without delay."""
 
 
 class Served:
@@ -33,7 +35,7 @@ class Served:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
         self.process = subprocess.Popen(
             [sys.executable, "-X", "dev", "-W", "error", "-m", "tasker_health", "serve"],
-            env={**environment, "TASKER_SERVER__PORT": "0", **variables},
+            env={**environment, **FREE, **variables},
             stdout=self._log_file,
             stderr=subprocess.STDOUT,
         )

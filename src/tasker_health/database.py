@@ -238,7 +238,7 @@ class Database:
 
     def _without_secret(self, error: BaseException) -> str:
         """Return the driver's words for the log: in one line, without the password."""
-        words = words_of(error)
+        words = words_of(error).partition(": ")[2]
         return words.replace(self.url.password, "***") if self.url.password else words
 
 

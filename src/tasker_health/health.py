@@ -19,6 +19,7 @@ from tasker_health.sources import Source
 
 if TYPE_CHECKING:
     from tasker_health.database import Database
+    from tasker_health.guarded import Guarded
     from tasker_health.web.asgi import App, AsgiSkin
     from tasker_health.web.endpoints import Endpoints
 
@@ -64,7 +65,7 @@ class Health:
         self._sources: dict[str, Source] = {}
         self._monitor: Monitor | None = None
         self._endpoints: Endpoints | None = None
-        self._waiting_for: list[str] = []
+        self._guarded: Guarded | None = None
         self._add_built_in()
 
     def check(self, name: str, *, critical: bool = True, timeout_seconds: float | None = None) -> Callable[[F], F]:
@@ -143,12 +144,49 @@ class Health:
         return await self.monitor.status()
 
     async def start(self) -> None:
-        """Start on the running event loop; the first question does so too."""
+        """Start on the running event loop, with the guard where `guard.enabled` says so.
+
+        Without a guard it is optional: the first question starts what it needs.
+
+        Raises:
+            ConfigurationError: The port of the guard cannot be had.
+        """
         await self.monitor.start()
+        self.open_guard()
+        if self._guarded is not None:
+            self._guarded.start()
 
     async def stop(self) -> None:
-        """Close every connection; the next question starts again."""
+        """Close every connection and end the guard; the next question starts again."""
+        guarded, self._guarded = self._guarded, None
+        if guarded is not None:
+            await guarded.stop()
         await self.monitor.stop()
+
+    async def drain(self) -> None:
+        """Be not ready from now on (`draining`), while everything else goes on."""
+        self.monitor.drain()
+        if self._guarded is not None:
+            await self._guarded.drain()
+
+    def open_guard(self, *, alone: bool = False) -> str:
+        """Start the guard now, before slow start-up work, and return its URL; empty where it is not enabled.
+
+        Args:
+            alone: This process shares its guard with no sibling, as a server of its own does.
+
+        Raises:
+            ConfigurationError: Its port cannot be had.
+        """
+        if not self.settings.guard.enabled:
+            return ""
+        if self._guarded is None:
+            from tasker_health.guarded import Guarded
+
+            self._guarded = Guarded(self.settings, self.endpoints.reports, alone=alone)
+            self.monitor.lags = lambda: self._guarded is not None and self._guarded.heartbeat.lags
+        self._guarded.open()
+        return self._guarded.guard.url
 
     def asgi(self, app: App | None = None) -> AsgiSkin:
         """Return *app* with the health endpoints before it; without an application, the endpoints alone.
@@ -157,7 +195,7 @@ class Health:
         """
         from tasker_health.web.asgi import AsgiSkin
 
-        return AsgiSkin(self.endpoints, app, start=self.start, stop=self.stop)
+        return AsgiSkin(self.endpoints, app, start=self.start, stop=self.stop, drain=self.drain)
 
     @property
     def endpoints(self) -> Endpoints:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -25,13 +25,16 @@ from tasker_health.model import (
     StatusReport,
 )
 from tasker_health.reading import SourceReader, read_all
-from tasker_health.runner import RunEndedError, Runner, SingleFlight
+from tasker_health.runner import NOT_RUN, RunEndedError, Runner, SingleFlight
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source
 
 if TYPE_CHECKING:  # SQLAlchemy is needed only where there is a database
     from tasker_health.database import Database
 
+_ENDED = CheckResult(status=CheckStatus.UNKNOWN, reason=Reason.DRAINING)
+_DRAINING = CheckResult(status=CheckStatus.ERROR, reason=Reason.DRAINING)
+_LAGS = CheckResult(status=CheckStatus.DEGRADED, reason=Reason.STALLED)
 _FAILING = frozenset({CheckStatus.ERROR, CheckStatus.UNKNOWN})
 
 
@@ -68,6 +71,8 @@ class Monitor:
         self._readers = [SourceReader(source, cache, settings, self._clock) for source in sources]
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._draining = False
+        self.lags: Callable[[], bool] = lambda: False
         self._waiting_for: dict[str, None] = {}
         self._live = (-math.inf, self._liveness(0))
         self._ready: tuple[float, Readiness | None] = (-math.inf, None)
@@ -123,20 +128,20 @@ class Monitor:
         """
         if name is not None and name not in self._critical:
             raise KeyError(name)
-        report = self.known_readiness()
+        report = self._unready(_DRAINING, "server") if self._draining else self.known_readiness()
         if report is None:
             if self._loop is not asyncio.get_running_loop():
                 await self.start()
             try:
                 report = await self._look()
             except RunEndedError:
-                report = self._ended()
+                report = self._unready(_ENDED)
         return report if name is None else _only(report, name)
 
     def known_readiness(self) -> Readiness | None:
         """Return the last readiness while it serves everybody who asks, or `None`."""
         until, report = self._ready
-        return report if self._clock.monotonic() < until else None
+        return report if self._clock.monotonic() < until and not self._draining else None
 
     def startup(self) -> Startup:
         """Return whether this process has finished starting."""
@@ -174,13 +179,22 @@ class Monitor:
     def _liveness(self, now: float) -> Liveness:
         return Liveness(alive=True, timestamp=timestamp(now), service=self._settings.service_name)
 
-    def _ended(self) -> Readiness:
-        """Return what somebody gets who asks while we are stopped."""
-        unknown = CheckResult(status=CheckStatus.UNKNOWN, reason=Reason.DRAINING)
-        return _readiness(dict.fromkeys(self._critical, unknown), self._critical, self._clock.now())
+    def drain(self) -> None:
+        """Be not ready from now on: this process is about to stop, and whoever sends traffic shall know."""
+        self._draining = True
+
+    def _unready(self, result: CheckResult, extra: str | None = None) -> Readiness:
+        """Return a report in which every critical check, or the one called *extra*, has *result*."""
+        if extra is None:
+            return _readiness(dict.fromkeys(self._critical, result), self._critical, self._clock.now())
+        last = self._ready[1]
+        results = {**(last.checks if last is not None else dict.fromkeys(self._critical, NOT_RUN)), extra: result}
+        return _readiness(results, {**self._critical, extra: True}, self._clock.now())
 
     async def _run_checks(self) -> Readiness:
         results = await self._runner.run(self._settings.readiness_timeout_seconds)
+        if self.lags():
+            results["event_loop"] = _LAGS
         report = _readiness(results, self._critical, self._clock.now())
         self._ready = (self._clock.monotonic() + self._settings.readiness_max_age_seconds, report)
         return report
@@ -225,7 +239,7 @@ class Monitor:
 
 def _readiness(results: dict[str, CheckResult], critical: dict[str, bool], now: float) -> Readiness:
     """Return the verdict over *results*: critical checks decide, optional ones are listed."""
-    failed = [name for name, result in results.items() if critical[name] and result.status in _FAILING]
+    failed = [name for name, result in results.items() if critical.get(name) and result.status in _FAILING]
     degraded = [name for name, result in results.items() if result.status is not CheckStatus.OK and name not in failed]
     return Readiness(
         ready=not failed,

@@ -139,7 +139,7 @@ def started(free_port):
         process = subprocess.Popen(
             words,
             cwd=cwd,
-            env=environment(TASKER_SERVER__PORT=str(free_port), **variables),
+            env=environment(TASKER_SERVER__PORT=str(free_port), TASKER_GUARD__PORT="0", **variables),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -28,6 +28,7 @@ class RunningDemo:
         self.output = folder / f"output-{self.port}"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
         environment |= {"TASKER_SERVER__PORT": str(self.port), "TASKER_HEALTH__CACHE_DURATION_SECONDS": "0"}
+        environment |= {"TASKER_GUARD__PORT": "0"}
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tasker_health", "demo", *arguments],

@@ -28,7 +28,7 @@ def run(*arguments, command=COMMAND, **variables):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
     return subprocess.run(
         [*command, *arguments],
-        env={**environment, **variables},
+        env={**environment, "TASKER_GUARD__PORT": "0", **variables},
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
@@ -284,7 +284,12 @@ def shell(line, **variables):
     """Return the finished shell line."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
     return subprocess.run(
-        ["bash", "-c", line], env={**environment, **variables}, capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", line],
+        env={**environment, "TASKER_GUARD__PORT": "0", **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -335,10 +340,12 @@ def test_serve_told_to_stop_while_it_starts_ends_cleanly():
 def test_a_log_that_nobody_reads_holds_up_no_probe():
     """Thousands of lines into a pipe that is full: every probe is answered, and the server ends."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
-    variables = {"TASKER_LOG__PROBES": "true", "TASKER_SERVER__PORT": "0", "TASKER_SERVER__DRAIN_SECONDS": "0"}
+    variables = {"TASKER_LOG__PROBES": "true", "TASKER_SERVER__PORT": "0", "TASKER_GUARD__PORT": "0"}
+    variables |= {"TASKER_SERVER__DRAIN_SECONDS": "0"}
     process = subprocess.Popen([*COMMAND, "serve"], env={**environment, **variables}, stderr=subprocess.PIPE)
     try:
-        line = process.stderr.readline().decode()
+        while "serving" not in (line := process.stderr.readline().decode()):
+            assert process.poll() is None
         url = line.split("serving ")[1].split()[0]
         with httpx.Client(timeout=30) as client:
             codes = {client.get(f"{url}/live").status_code for _ in range(3000)}

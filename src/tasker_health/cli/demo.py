@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from tasker_health.cli.logs import set_up_logging
+from tasker_health.cli.serve import guarded_by_default
 from tasker_health.demo.figures import FiguresLine, forget_console
 from tasker_health.demo.place import Place
 from tasker_health.errors import ConfigurationError
@@ -54,7 +55,7 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
         raise ConfigurationError("demo: dbos is not installed; pip install 'tasker-health[demo]'")
     set_up_logging(settings.log)
     place = Place(options.database_url)
-    settings = with_shop(settings, place.url)
+    settings = guarded_by_default(hurried_by_default(with_shop(settings, place.url)))
     health = Health(settings)
     figures = FiguresLine(settings, SourceSettings(kind="dbos", url=SecretStr(place.url)))
     running = _Running(health, figures, place, options)
@@ -76,10 +77,18 @@ def with_shop(settings: Settings, url: str) -> Settings:
     return settings.model_copy(update=update)
 
 
+def hurried_by_default(settings: Settings) -> Settings:
+    """Return *settings* that drain nothing at the end, unless they name a time: nobody sends the demo any traffic."""
+    if "drain_seconds" in settings.server.model_fields_set:
+        return settings
+    return settings.model_copy(update={"server": settings.server.model_copy(update={"drain_seconds": 0})})
+
+
 class _Running:
     """What runs beside the server: started once its port is had, ended after it."""
 
     def __init__(self, health: Health, figures: FiguresLine, place: Place, options: DemoOptions) -> None:
+        self._health = health
         self._figures = figures
         self._place = place
         self._options = options
@@ -89,10 +98,12 @@ class _Running:
 
     def start(self, url: str) -> None:
         """Start everything; *url* is where the endpoints are."""
+        guard = self._health.open_guard(alone=True)
         self._place.prepare()
         _say(
             f"An order shop on DBOS, kept in {self._place}\n",
             *(f"  {name:8} {url}/{name}" for name in ("live", "ready", "startup", "status")),
+            *([f"  guard    {guard}/live, ready and startup, whatever the shop does"] if guard else []),
             "\nCtrl-C ends it; whatever is under way then goes on at the next start.\n",
         )
         self._figures.start()

@@ -24,20 +24,25 @@ class AsgiSkin:
         app: The application that is wrapped; `None`: everything else is 404.
         start: Awaited when the server starts.
         stop: Awaited when the server stops.
+        drain: Awaited when it begins to stop.
     """
 
-    def __init__(self, endpoints: Endpoints, app: App | None, *, start: Hook, stop: Hook) -> None:
+    def __init__(self, endpoints: Endpoints, app: App | None, *, start: Hook, stop: Hook, drain: Hook) -> None:
         self._endpoints = endpoints
         self._at_once = endpoints.at_once
         self._app = app
         self._start = start
         self._stop = stop
+        self._drain = drain
+        self._draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as the ASGI specification says (HTTP, lifespan)."""
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
+        if self._draining:
+            send = _closing(send)
         method, path = scope["method"], scope["path"]
         if scope.get("root_path"):
             path = _below(scope["root_path"], path)
@@ -52,6 +57,11 @@ class AsgiSkin:
         # A list of its own for each response: middleware around us may add to it.
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers.copy()})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+
+    async def drain(self) -> None:
+        """Fail readiness from now on, and ask each client to come back over a new connection: to somebody else."""
+        self._draining = True
+        await self._drain()
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -101,6 +111,18 @@ class AsgiSkin:
         await receive()
         await self._stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _closing(send: Send) -> Send:
+    """Return *send* that ends the connection after the response, unless the application has said so itself."""
+
+    async def send_closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"connection"]
+            message = {**message, "headers": [*headers, (b"connection", b"close")]}
+        await send(message)
+
+    return send_closing
 
 
 def _below(root: str, path: str) -> str:

@@ -105,6 +105,18 @@ class Endpoints:
             log.exception("%s %s failed", method, path)
             return _problem(FAULT, *_UNTOLD)
 
+    async def reports(self) -> dict[str, tuple[int, bytes]]:
+        """Return what the guard answers with: startup, readiness as a whole and by check; status code and body."""
+        startup = self._monitor.startup()
+        answers = {
+            "startup": render(_startup_code(startup), startup),
+            "ready": self._rendered_ready(await self._monitor.ready()),
+        }
+        for name in self._monitor.check_names:
+            report = await self._monitor.ready(name)
+            answers[f"ready/{name}"] = render(_ready_code(report), report)
+        return {name: (answer.status, answer.body) for name, answer in answers.items()}
+
     async def _ready(self, _request: Request) -> Answer:
         return self._rendered_ready(await self._monitor.ready())
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import signal
 import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from tasker_health.errors import ConfigurationError
+from tasker_health.listening import listen
 from tasker_health.settings import ServerSettings
 from tasker_health.web.asgi import AsgiSkin
 
@@ -26,6 +25,9 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: AsgiSkin, settings: ServerSettings, *, access_log: bool = False) -> None:
+        self._skin = app
+        self._drain_seconds = settings.drain_seconds
+        self._draining: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
                 app,
@@ -42,11 +44,11 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End on SIGTERM and SIGINT, a second one at once; unlike uvicorn's own, end with code 0, not the signal's."""
+        """Drain on SIGTERM, end on SIGINT; a second one hurries it. Unlike uvicorn's own, end with code 0."""
         loop = asyncio.get_running_loop()
         before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
-        for each in before:
-            loop.add_signal_handler(each, self._on_signal)
+        loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
+        loop.add_signal_handler(signal.SIGINT, self._on_signal)
         try:
             yield
         finally:
@@ -60,40 +62,21 @@ class Server(uvicorn.Server):
         if self.force_exit:
             await self.lifespan.shutdown()
 
+    def _on_terminate(self) -> None:
+        """Be unready at once, and go on answering while those who send traffic find out."""
+        if self._draining is None and self._drain_seconds and not self.should_exit:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+        else:
+            self._on_signal()
+
+    async def _drain(self) -> None:
+        await self._skin.drain()
+        await asyncio.sleep(self._drain_seconds)
+        self.should_exit = True
+
     def _on_signal(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
-
-
-def listen(settings: ServerSettings) -> socket.socket:
-    """Return a socket that listens where *settings* say.
-
-    Raises:
-        ConfigurationError: The address is taken, not allowed, or not of this machine.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    server = socket.socket(family, socket.SOCK_STREAM)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        server.bind((settings.host, settings.port))
-        server.listen(2048)
-    except OSError as error:
-        server.close()
-        raise _why_not(settings, error) from None
-    except (ValueError, TypeError):  # what no name can be encoded from
-        server.close()
-        raise ConfigurationError(f"server.host = {settings.host!r}: no host name; name an address here") from None
-    server.setblocking(False)  # noqa: FBT003 -- the standard library's own signature
-    return server
-
-
-def _why_not(settings: ServerSettings, error: OSError) -> ConfigurationError:
-    if error.errno == errno.EADDRINUSE:
-        remedy = "the port is in use; end what listens there or choose another with TASKER_SERVER__PORT"
-        return ConfigurationError(f"server.port = {settings.port}: {remedy}")
-    if error.errno == errno.EACCES:
-        return ConfigurationError(f"server.port = {settings.port}: not permitted; choose one above 1023")
-    return ConfigurationError(f"server.host = {settings.host!r}: {error.strerror}; name an address of this machine")
 
 
 def serve(app: AsgiSkin, settings: ServerSettings, *, access_log: bool, announce: Callable[[str], None]) -> None:
@@ -102,7 +85,7 @@ def serve(app: AsgiSkin, settings: ServerSettings, *, access_log: bool, announce
     Raises:
         ConfigurationError: The port cannot be had.
     """
-    listener = listen(settings)
+    listener = listen(settings.host, settings.port, "server")
     host, port = listener.getsockname()[:2]
     announce(f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.prefix}/health")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

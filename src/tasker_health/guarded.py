@@ -1,0 +1,89 @@
+"""An application with a guard: its heartbeat, and the reports that it publishes for the guard to answer with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from tasker_health.guard.heartbeat import Heartbeat
+from tasker_health.guard.memory import DRAINING
+from tasker_health.guard.owner import Guard
+from tasker_health.settings import Settings
+
+Reports = dict[str, tuple[int, bytes]]
+
+log = logging.getLogger(__name__)
+
+_LEAST_PERIOD_SECONDS = 0.25
+
+
+class Guarded:
+    """Keeps the guard informed while it is started.
+
+    Args:
+        settings: Periods, and where the guard listens.
+        alone: See `Guard`.
+        reports: Answers the reports that the guard may need, by name: status code and body.
+    """
+
+    def __init__(self, settings: Settings, reports: Callable[[], Awaitable[Reports]], *, alone: bool) -> None:
+        self.guard = Guard(settings, alone=alone)
+        self.heartbeat = Heartbeat(settings.health.heartbeat_seconds, settings.health.loop_lag_warning_seconds)
+        self._reports = reports
+        self._period = max(settings.health.readiness_max_age_seconds, _LEAST_PERIOD_SECONDS)
+        self._publisher: asyncio.Task[None] | None = None
+        self._due = asyncio.Event()
+        self.guard.renewed = self._due.set  # a new guard knows nothing yet
+        self._draining = False
+
+    def open(self) -> None:
+        """Start the guard, so that its port answers before slow start-up work begins.
+
+        Raises:
+            ConfigurationError: Its port cannot be had.
+        """
+        self.guard.open()
+
+    def start(self) -> None:
+        """Beat and publish on the running event loop."""
+        self.open()
+        if self._publisher is None:
+            self.guard.attach()
+            self.heartbeat.start(lambda: self.guard.slot)
+            self._publisher = asyncio.get_running_loop().create_task(self._publish_for_ever())
+
+    async def stop(self) -> None:
+        """End both, and the guard."""
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.cancel()
+            await asyncio.wait({publisher}, timeout=1)
+        self.heartbeat.stop()
+        self.guard.close()
+
+    async def drain(self) -> None:
+        """Tell the guard at once that this process takes no new traffic."""
+        self._draining = True
+        with contextlib.suppress(Exception):
+            await self._publish()
+
+    async def _publish_for_ever(self) -> None:
+        while True:
+            try:
+                await self._publish()
+            except Exception:
+                # The guard says `stalled` when nothing comes any more; what went wrong is told here.
+                log.exception("the reports for the guard cannot be made")
+            self._due.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), self._period)
+
+    async def _publish(self) -> None:
+        reports = await self._reports()
+        slot = self.guard.slot
+        if slot is not None:
+            if self._draining:
+                slot.flag(DRAINING)
+            slot.publish(reports)

@@ -1,0 +1,38 @@
+"""Sockets that listen: opened by us, so that a port that cannot be had is found at start and said in one line."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from tasker_health.errors import ConfigurationError
+
+
+def listen(host: str, port: int, group: str) -> socket.socket:
+    """Return a socket that listens at *host* and *port*; *group* is that of the settings which name them.
+
+    Raises:
+        ConfigurationError: The address is taken, not allowed, or not of this machine.
+    """
+    server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind((host, port))
+        server.listen(2048)
+    except OSError as error:
+        server.close()
+        raise _why_not(host, port, group, error) from None
+    except (ValueError, TypeError):  # what no name can be encoded from
+        server.close()
+        raise ConfigurationError(f"{group}.host = {host!r}: no host name; name an address of this machine") from None
+    server.setblocking(False)  # noqa: FBT003 -- the standard library's own signature
+    return server
+
+
+def _why_not(host: str, port: int, group: str, error: OSError) -> ConfigurationError:
+    if error.errno == errno.EADDRINUSE:
+        remedy = f"the port is in use; end what listens there or choose another with TASKER_{group.upper()}__PORT"
+        return ConfigurationError(f"{group}.port = {port}: {remedy}")
+    if error.errno == errno.EACCES:
+        return ConfigurationError(f"{group}.port = {port}: not permitted; choose one above 1023")
+    return ConfigurationError(f"{group}.host = {host!r}: {error.strerror}; name an address of this machine")
