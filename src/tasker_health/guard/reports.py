@@ -92,12 +92,14 @@ def with_stalled_workers(body: bytes) -> bytes:
     if not checks or b'"workers":{' in after:
         return body
     listed = b'"degraded_checks":['
-    if listed in before:
-        before = before.replace(listed, listed + b'"workers",')
-    else:
-        before += listed + b'"workers"],'
-    separator = b"" if after.startswith(b"}") else b","
-    return before + checks + b'"workers":{"status":"degraded","reason":"stalled"}' + separator + after
+    rest, found, others = before.rpartition(listed)
+    before = rest + listed + _first(b'"workers"', others) if found else before + listed + b'"workers"],'
+    return before + checks + _first(b'"workers":{"status":"degraded","reason":"stalled"}', after)
+
+
+def _first(item: bytes, others: bytes) -> bytes:
+    """Return *item* before *others* of a list or an object that may end at once."""
+    return item + (b"" if others[:1] in {b"]", b"}"} else b",") + others
 
 
 def _published(worker: Worker) -> int:
