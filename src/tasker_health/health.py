@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker_health.access.gate import Gate
@@ -68,20 +68,34 @@ class Health:
         self._guarded: Guarded | None = None
         self._add_built_in()
 
-    def check(self, name: str, *, critical: bool = True, timeout_seconds: float | None = None) -> Callable[[F], F]:
+    def check(
+        self,
+        name: str,
+        *,
+        critical: bool = True,
+        timeout_seconds: float | None = None,
+        groups: Sequence[str] = (),
+        fail_after: int = 1,
+        recover_after: int = 1,
+    ) -> Callable[[F], F]:
         """Return a decorator that adds a function as the check *name*.
 
         Args:
             name: `[a-z][a-z0-9_-]{0,62}`.
             critical: Whether readiness depends on it.
             timeout_seconds: Its own deadline, within that of the whole answer.
+            groups: Names under which `/ready/<group>` answers it together with others.
+            fail_after: So many runs in a row must fail before it does; until then it is degraded.
+            recover_after: So many runs in a row must be well before a failed one is again.
 
         Raises:
             ConfigurationError: The name is taken or not one, or the monitor has answered already.
         """
 
         def add(function: F) -> F:
-            self.add_check(FunctionCheck(name, function, critical=critical, timeout_seconds=timeout_seconds))
+            self.add_check(
+                FunctionCheck(name, function, critical, timeout_seconds, tuple(groups), fail_after, recover_after)
+            )
             return function
 
         return add
@@ -93,8 +107,12 @@ class Health:
             ConfigurationError: It has not the form of a check, its name is taken, or it comes too late.
         """
         self._still_open(f"check {validated(check).name}")
-        if check.name in self._checks:
+        groups = {group for each in self._checks.values() for group in getattr(each, "groups", ())}
+        if check.name in self._checks or check.name in groups:
             raise ConfigurationError(f"check {check.name}: there is one of that name already; choose another")
+        for group in getattr(check, "groups", ()):
+            if group in self._checks or group == check.name:
+                raise ConfigurationError(f"group {group}: a check has that name; choose another")
         self._checks[check.name] = check
 
     def add_source(self, source: Source) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from tasker_health.assessment import Assessment, Reading, assess
 from tasker_health.cache import Cache
@@ -67,6 +68,7 @@ class Monitor:
         self._cache = cache
         self._databases = databases
         self._critical = {check.name: check.critical for check in checks}
+        self._groups = _groups(checks)
         self._runner = Runner(checks, self._clock)
         self._readers = [SourceReader(source, cache, settings, self._clock) for source in sources]
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
@@ -80,8 +82,8 @@ class Monitor:
 
     @property
     def check_names(self) -> list[str]:
-        """Names of the checks, in the order of the answer."""
-        return list(self._critical)
+        """Names that `ready` can be asked for: of the checks, in the order of the answer, and of their groups."""
+        return [*self._critical, *self._groups]
 
     async def start(self) -> None:
         """Take possession of the running event loop.
@@ -119,14 +121,14 @@ class Monitor:
         return report
 
     async def ready(self, name: str | None = None) -> Readiness:
-        """Return whether this process should get traffic now: from all checks, or from the one called *name*.
+        """Return whether this process should get traffic now: from all checks, or from the check or group *name*.
 
         One run of the checks serves everybody who asks within `readiness_max_age_seconds`.
 
         Raises:
-            KeyError: There is no check called *name*.
+            KeyError: There is no check and no group called *name*.
         """
-        if name is not None and name not in self._critical:
+        if name is not None and name not in self._critical and name not in self._groups:
             raise KeyError(name)
         report = self._unready(_DRAINING, "server") if self._draining else self.known_readiness()
         if report is None:
@@ -136,7 +138,12 @@ class Monitor:
                 report = await self._look()
             except RunEndedError:
                 report = self._unready(_ENDED)
-        return report if name is None else _only(report, name)
+        if name is None:
+            return report
+        if name in self._groups:
+            results = {member: report.checks[member] for member in self._groups[name]}
+            return replace(_readiness(results, self._critical, 0), timestamp=report.timestamp)
+        return _only(report, name)
 
     def known_readiness(self) -> Readiness | None:
         """Return the last readiness while it serves everybody who asks, or `None`."""
@@ -235,6 +242,15 @@ class Monitor:
             age_seconds=int(age),
             stale=True if age >= duration and cached else UNSET,
         )
+
+
+def _groups(checks: Sequence[Check]) -> dict[str, list[str]]:
+    """Return the names of the checks of each group."""
+    groups: dict[str, list[str]] = {}
+    for check in checks:
+        for group in getattr(check, "groups", ()):
+            groups.setdefault(group, []).append(check.name)
+    return groups
 
 
 def _readiness(results: dict[str, CheckResult], critical: dict[str, bool], now: float) -> Readiness:

@@ -103,6 +103,35 @@ class Runner:
         await asyncio.sleep(0)
 
 
+class Damping:
+    """Keeps a check that flaps from being failed and well in turns.
+
+    Args:
+        fail_after: So many failures in a row make it failed; before that it is degraded, with their reason.
+        recover_after: So many good runs in a row make a failed check well; before that it stays as it was.
+    """
+
+    def __init__(self, fail_after: int, recover_after: int) -> None:
+        self._fail_after = fail_after
+        self._recover_after = recover_after
+        self._failures = self._recoveries = 0
+        self._failure: CheckResult | None = None
+
+    def __call__(self, result: CheckResult) -> CheckResult:
+        """Return what *result*, after all that came before it, amounts to."""
+        if result.status is CheckStatus.ERROR:
+            self._failures, self._recoveries = self._failures + 1, 0
+            if self._failure is None and self._failures < self._fail_after:
+                return replace(result, status=CheckStatus.DEGRADED)
+            self._failure = result
+            return result
+        self._failures, self._recoveries = 0, self._recoveries + 1
+        if self._failure is not None and self._recoveries < self._recover_after:
+            return self._failure
+        self._failure = None
+        return result
+
+
 class _Slot:
     """One check, its run under way, and what it answered last."""
 
@@ -112,17 +141,20 @@ class _Slot:
         self._blocking = not _is_async(check)
         self._run: asyncio.Future[CheckResult] | None = None
         self._last: CheckResult = NOT_RUN
+        self._damping = Damping(getattr(check, "fail_after", 1), getattr(check, "recover_after", 1))
         self.overdue = False
 
     async def run(self, deadline_seconds: float) -> CheckResult:
         """Return what the check finds within its deadline."""
         if self._run is not None and not self._run.done():
-            return failed(Reason.TIMEOUT)  # the earlier call has not returned: told at once, not started again
+            return self._damping(
+                failed(Reason.TIMEOUT)
+            )  # the earlier call has not returned: told at once, not started again
         began = self._clock.monotonic()
         try:
             run = self._run = self._start()
         except Exception as error:  # noqa: BLE001 -- the machine has no thread left: that is this check's error
-            result = self._failure(error)
+            result = self._damping(self._failure(error))
             self._note(result)
             return result
         seconds = min(deadline_seconds, self.check.timeout_seconds or deadline_seconds)
@@ -133,6 +165,7 @@ class _Slot:
             result, self.overdue = failed(Reason.TIMEOUT), True
             run.add_done_callback(self._returned)
             self.cancel()
+        result = self._damping(result)
         if getattr(self.check, "timed", True):
             result = replace(result, response_time_ms=round((self._clock.monotonic() - began) * 1000))
         self._note(result)

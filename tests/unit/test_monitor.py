@@ -427,3 +427,44 @@ def test_who_asks_while_it_is_stopped_gets_an_answer():
     ready, status = asyncio.run(play())
     assert (ready.ready, ready.checks["hangs"].reason) == (False, Reason.DRAINING)
     assert status.sources["shop"].reason is Reason.DRAINING
+
+
+def test_a_group_is_asked_for_by_its_name():
+    """`/ready/<group>`: its checks alone, decided by its critical ones, from the same run."""
+
+    def refuse():
+        raise CheckFailed(Reason.REFUSED)
+
+    async def play():
+        checks = [
+            FunctionCheck("disk", lambda: None, groups=("storage",)),
+            FunctionCheck("bucket", refuse, critical=False, groups=("storage", "cloud")),
+            FunctionCheck("queue", refuse, groups=("cloud",)),
+        ]
+        scene = Scene(checks=checks)
+        return [await scene.monitor.ready(name) for name in ("storage", "cloud", None)], scene.monitor.check_names
+
+    (storage, cloud, whole), names = asyncio.run(play())
+    assert (storage.ready, list(storage.checks), storage.degraded_checks) == (True, ["disk", "bucket"], ["bucket"])
+    assert (cloud.ready, cloud.failed_checks) == (False, ["queue"])
+    assert storage.timestamp == whole.timestamp
+    assert names == ["disk", "bucket", "queue", "storage", "cloud"]
+
+
+def test_a_loop_that_lags_degrades_and_a_draining_server_is_unready():
+    """`event_loop` degraded keeps it ready; draining makes it 503 at once, with the last checks beside."""
+
+    async def play():
+        scene = Scene(checks=[FunctionCheck("well", lambda: None)])
+        scene.monitor.lags = lambda: True
+        lagging = await scene.monitor.ready()
+        scene.monitor.drain()
+        return lagging, await scene.monitor.ready(), scene.monitor.known_readiness()
+
+    lagging, draining, known = asyncio.run(play())
+    assert (lagging.ready, lagging.degraded_checks) == (True, ["event_loop"])
+    assert lagging.checks["event_loop"].reason is Reason.STALLED
+    assert (draining.ready, draining.failed_checks) == (False, ["server"])
+    assert draining.checks["server"].reason is Reason.DRAINING
+    assert draining.checks["well"].status == "ok"
+    assert known is None

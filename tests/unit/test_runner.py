@@ -13,7 +13,7 @@ from tasker_health.checks import FunctionCheck
 from tasker_health.clock import SystemClock
 from tasker_health.errors import CheckDegraded, CheckFailed
 from tasker_health.model import CheckResult, CheckStatus, Reason
-from tasker_health.runner import RunEndedError, Runner, SingleFlight
+from tasker_health.runner import Damping, RunEndedError, Runner, SingleFlight
 
 PATIENCE = 30
 
@@ -363,3 +363,39 @@ def test_who_waits_for_a_run_that_is_ended_is_told_so():
             await waiting
 
     asyncio.run(scene())
+
+
+def test_a_check_that_flaps_is_damped():
+    """It fails after so many failures in a row, degraded until then, and is well after so many good runs."""
+    damping = Damping(fail_after=3, recover_after=2)
+    well = CheckResult(status=CheckStatus.OK)
+    bad = CheckResult(status=CheckStatus.ERROR, reason=Reason.REFUSED)
+    course = [bad, bad, well, bad, bad, bad, bad, well, bad, well, well, bad]
+    found = [(result.status, result.reason or None) for result in map(damping, course)]
+    degraded, failing, fine = ("degraded", "refused"), ("error", "refused"), ("ok", None)
+    assert found == [
+        degraded,
+        degraded,
+        fine,
+        degraded,
+        degraded,
+        failing,
+        failing,
+        failing,
+        failing,
+        failing,
+        fine,
+        degraded,
+    ]
+
+
+def test_without_damping_every_run_counts():
+    """By default one failure fails and one good run is well."""
+
+    outcomes = iter([False, True, False])
+
+    async def scene():
+        runner = runner_of(lambda: next(outcomes))
+        return [(await runner.run(PATIENCE))["<lambda>"].status for _ in range(3)]
+
+    assert asyncio.run(scene()) == ["error", "ok", "error"]

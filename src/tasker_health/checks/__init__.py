@@ -23,7 +23,12 @@ from tasker_health.settings import CHECK_NAME
 
 @runtime_checkable
 class Check(Protocol):
-    """One thing that is looked at. Optional attribute `timed`: whether the answer says how long it took (yes)."""
+    """One thing that is looked at.
+
+    It may have more attributes: `timed`, whether the answer says how long it took (yes); `groups`, names under which
+    `/ready/<group>` answers it together with others (none); `fail_after` and `recover_after`, how many runs in a row
+    must fail before it does, and be well before it is again (1).
+    """
 
     @property
     def name(self) -> str:
@@ -49,6 +54,9 @@ class FunctionCheck:
     function: Callable[[], Any]
     critical: bool = True
     timeout_seconds: float | None = None
+    groups: tuple[str, ...] = ()
+    fail_after: int = 1
+    recover_after: int = 1
 
     def __call__(self) -> Any:
         """Call the function."""
@@ -70,4 +78,11 @@ def validated(check: Check) -> Check:
     seconds = check.timeout_seconds
     if seconds is not None and (not isinstance(seconds, int | float) or not seconds > 0):
         raise ConfigurationError(f"check {check.name}: timeout_seconds = {seconds!r}: allowed are seconds above 0")
+    for name in ("fail_after", "recover_after"):
+        runs = getattr(check, name, 1)
+        if isinstance(runs, bool) or not isinstance(runs, int) or runs < 1:
+            raise ConfigurationError(f"check {check.name}: {name} = {runs!r}: allowed are whole numbers from 1 on")
+    for group in getattr(check, "groups", ()):
+        if not isinstance(group, str) or not CHECK_NAME.fullmatch(group):
+            raise ConfigurationError(f"check {check.name}: group {group!r}: allowed are {CHECK_NAME.pattern}")
     return check
