@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import re
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -24,11 +22,12 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tasker_health.deadline import in_thread, retrieve, within
+from tasker_health.deadline import in_thread, within
 from tasker_health.driver import Driver, driver_of
 from tasker_health.errors import ConfigurationError, DatabaseFault, TaskerHealthError
 from tasker_health.model import Reason
 from tasker_health.reasons import reason_of, words_of
+from tasker_health.resolver import Resolver
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -63,7 +62,7 @@ class Database:
         self._turn = asyncio.Lock()
         self._leftover: set[asyncio.Future[Any]] = set()
         self._held: asyncio.Future[Any] | None = None
-        self._lookup: asyncio.Future[Any] | None = None
+        self._resolver = Resolver()
 
     @property
     def dialect(self) -> str:
@@ -115,7 +114,7 @@ class Database:
                 self._driver.drop(driver)
         self._loop, self._turn = loop, asyncio.Lock()
         self._leftover.clear()
-        self._lookup = None
+        self._resolver = Resolver()
 
     async def _bounded(self, question: Coroutine[Any, Any, T], seconds: float) -> T:
         """Wait for *question*, but not longer than *seconds*, whatever the driver does."""
@@ -185,20 +184,10 @@ class Database:
             await self._discard(kept)
         connection: AsyncConnection = self._engine.connect()
         async with asyncio.timeout(self._connect_timeout_seconds):
-            await self._resolve()
+            await self._resolver.resolve(self.url.host or "")
             await connection.start()
         self._connection, self._opened_file = connection, file
         return connection
-
-    async def _resolve(self) -> None:
-        """Look the host up in a thread of ours first: drivers use the loop's pool, which a hung resolver would fill."""
-        host = self.url.host
-        if not host or host.startswith("/") or _is_address(host):
-            return
-        if self._lookup is None or self._lookup.done():
-            self._lookup = in_thread(lambda: socket.getaddrinfo(host, None), "resolver")
-            self._lookup.add_done_callback(retrieve)
-        await asyncio.shield(self._lookup)
 
     def _file(self) -> tuple[int, int] | None:
         """Return which file a SQLite database is now: an open one that was deleted or replaced still answers."""
@@ -240,14 +229,6 @@ class Database:
         """Return the driver's words for the log: in one line, without the password."""
         words = words_of(error).partition(": ")[2]
         return words.replace(self.url.password, "***") if self.url.password else words
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _driver_connection(connection: AsyncConnection) -> Any:

@@ -201,7 +201,7 @@ def test_a_resolver_that_hangs_does_not_fill_the_pool_of_the_application(monkeyp
         release.wait(PATIENCE)
         raise OSError("released")
 
-    monkeypatch.setattr("tasker_health.database.socket.getaddrinfo", hang)
+    monkeypatch.setattr("tasker_health.resolver.socket.getaddrinfo", hang)
     database = Database("postgresql://somewhere.example/x")
 
     async def play():

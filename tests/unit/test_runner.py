@@ -391,7 +391,6 @@ def test_a_check_that_flaps_is_damped():
 
 def test_without_damping_every_run_counts():
     """By default one failure fails and one good run is well."""
-
     outcomes = iter([False, True, False])
 
     async def scene():
