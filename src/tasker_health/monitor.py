@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET
-from msgspec.structs import replace
 
 from tasker_health.assessment import Assessment, Reading, assess
 from tasker_health.cache import Cache
 from tasker_health.checks import Check
 from tasker_health.clock import Clock, SystemClock, timestamp
 from tasker_health.errors import MonitorLoopError
+from tasker_health.kept import Kept
 from tasker_health.model import (
     CacheInfo,
     CheckResult,
@@ -25,6 +25,7 @@ from tasker_health.model import (
     Startup,
     StatusReport,
 )
+from tasker_health.readiness import groups_of, only, verdict
 from tasker_health.reading import SourceReader, read_all
 from tasker_health.runner import NOT_RUN, RunEndedError, Runner, SingleFlight
 from tasker_health.settings import HealthSettings
@@ -33,10 +34,11 @@ from tasker_health.sources import Source
 if TYPE_CHECKING:  # SQLAlchemy is needed only where there is a database
     from tasker_health.database import Database
 
+T = TypeVar("T")
+
 _ENDED = CheckResult(status=CheckStatus.UNKNOWN, reason=Reason.DRAINING)
 _DRAINING = CheckResult(status=CheckStatus.ERROR, reason=Reason.DRAINING)
 _LAGS = CheckResult(status=CheckStatus.DEGRADED, reason=Reason.STALLED)
-_FAILING = frozenset({CheckStatus.ERROR, CheckStatus.UNKNOWN})
 
 
 class Monitor:
@@ -51,6 +53,10 @@ class Monitor:
         cache: Where facts wait.
         databases: Connections of the checks, closed at the end.
         clock: What time it is.
+
+    Attributes:
+        clock: The same.
+        kept_liveness, kept_readiness, kept_status: What serves whoever asks now, without waiting.
     """
 
     def __init__(
@@ -64,21 +70,21 @@ class Monitor:
         clock: Clock | None = None,
     ) -> None:
         self._settings = settings
-        self._clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self._cache = cache
         self._databases = databases
         self._critical = {check.name: check.critical for check in checks}
-        self._groups = _groups(checks)
-        self._runner = Runner(checks, self._clock)
-        self._readers = [SourceReader(source, cache, settings, self._clock) for source in sources]
+        self._groups = groups_of(checks)
+        self._runner = Runner(checks, self.clock)
+        self._readers = [SourceReader(source, cache, settings, self.clock) for source in sources]
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
         self.lags: Callable[[], bool] = lambda: False
         self._waiting_for: dict[str, None] = {}
-        self._live = (-math.inf, self._liveness(0))
-        self._ready: tuple[float, Readiness | None] = (-math.inf, None)
-        self._status: tuple[float, StatusReport | None] = (-math.inf, None)
+        self.kept_liveness: Kept[Liveness] = Kept()
+        self.kept_readiness: Kept[Readiness] = Kept()
+        self.kept_status: Kept[StatusReport] = Kept()
 
     @property
     def check_names(self) -> list[str]:
@@ -106,18 +112,19 @@ class Monitor:
             await database.close()
         await self._cache.close()
         self._loop = None
-        self._ready = self._status = (-math.inf, None)
+        self.kept_readiness.end()
+        self.kept_status.end()
 
     def live(self) -> Liveness:
         """Return whether this process should be left running; asks nobody, waits for nothing.
 
         Its timestamp counts whole seconds, so one report serves for what is left of a second.
         """
-        until, report = self._live
-        if self._clock.monotonic() >= until:
-            now = self._clock.now()
-            report = self._liveness(now)
-            self._live = (self._clock.monotonic() + 1 - now % 1, report)
+        report = self._serving(self.kept_liveness)
+        if report is None:
+            now = self.clock.now()
+            report = Liveness(alive=True, timestamp=timestamp(now), service=self._settings.service_name)
+            self.kept_liveness.keep(report, self.clock.monotonic() + 1 - now % 1)
         return report
 
     async def ready(self, name: str | None = None) -> Readiness:
@@ -130,7 +137,7 @@ class Monitor:
         """
         if name is not None and name not in self._critical and name not in self._groups:
             raise KeyError(name)
-        report = self._unready(_DRAINING, "server") if self._draining else self.known_readiness()
+        report = self._unready(_DRAINING, "server") if self._draining else self._serving(self.kept_readiness)
         if report is None:
             if self._loop is not asyncio.get_running_loop():
                 await self.start()
@@ -142,17 +149,12 @@ class Monitor:
             return report
         if name in self._groups:
             results = {member: report.checks[member] for member in self._groups[name]}
-            return replace(_readiness(results, self._critical, 0), timestamp=report.timestamp)
-        return _only(report, name)
-
-    def known_readiness(self) -> Readiness | None:
-        """Return the last readiness while it serves everybody who asks, or `None`."""
-        until, report = self._ready
-        return report if self._clock.monotonic() < until and not self._draining else None
+            return verdict(results, self._critical, report.timestamp)
+        return only(report, name)
 
     def startup(self) -> Startup:
         """Return whether this process has finished starting."""
-        now = timestamp(self._clock.now())
+        now = timestamp(self.clock.now())
         if self._waiting_for:
             return Startup(started=False, waiting_for=list(self._waiting_for), timestamp=now)
         return Startup(started=True, timestamp=now)
@@ -167,43 +169,40 @@ class Monitor:
 
     async def status(self) -> StatusReport:
         """Return how the whole system is, from the cache while the facts are fresh."""
-        known = self.known_status()
+        known = self._serving(self.kept_status)
         if known is not None:
             return known
         if self._loop is not asyncio.get_running_loop():
             await self.start()
-        readings = await read_all(self._readers, self._clock)
-        now = self._clock.now()
+        readings = await read_all(self._readers, self.clock)
+        now = self.clock.now()
         report = self._report(readings, assess(readings, self._settings, now), now)
-        self._status = (self._status_until(readings), report)
+        self.kept_status.keep(report, self._status_until(readings))
         return report
-
-    def known_status(self) -> StatusReport | None:
-        """Return the last status while it is true as it stands, or `None`."""
-        until, report = self._status
-        return report if self._clock.monotonic() < until else None
-
-    def _liveness(self, now: float) -> Liveness:
-        return Liveness(alive=True, timestamp=timestamp(now), service=self._settings.service_name)
 
     def drain(self) -> None:
         """Be not ready from now on: this process is about to stop, and whoever sends traffic shall know."""
         self._draining = True
+        self.kept_readiness.end()
+
+    def _serving(self, kept: Kept[T]) -> T | None:
+        return kept.value if self.clock.monotonic() < kept.until else None
 
     def _unready(self, result: CheckResult, extra: str | None = None) -> Readiness:
         """Return a report in which every critical check, or the one called *extra*, has *result*."""
         if extra is None:
-            return _readiness(dict.fromkeys(self._critical, result), self._critical, self._clock.now())
-        last = self._ready[1]
+            return verdict(dict.fromkeys(self._critical, result), self._critical, timestamp(self.clock.now()))
+        last = self.kept_readiness.value
         results = {**(last.checks if last is not None else dict.fromkeys(self._critical, NOT_RUN)), extra: result}
-        return _readiness(results, {**self._critical, extra: True}, self._clock.now())
+        return verdict(results, {**self._critical, extra: True}, timestamp(self.clock.now()))
 
     async def _run_checks(self) -> Readiness:
         results = await self._runner.run(self._settings.readiness_timeout_seconds)
         if self.lags():
             results["event_loop"] = _LAGS
-        report = _readiness(results, self._critical, self._clock.now())
-        self._ready = (self._clock.monotonic() + self._settings.readiness_max_age_seconds, report)
+        report = verdict(results, self._critical, timestamp(self.clock.now()))
+        if not self._draining:
+            self.kept_readiness.keep(report, self.clock.monotonic() + self._settings.readiness_max_age_seconds)
         return report
 
     def _status_until(self, readings: Sequence[Reading]) -> float:
@@ -212,7 +211,7 @@ class Monitor:
             return -math.inf
         oldest = max(reading.age_seconds for reading in readings)
         left = min(self._settings.cache_duration_seconds - oldest, 1 - oldest % 1)
-        return self._clock.monotonic() + left
+        return self.clock.monotonic() + left
 
     def _report(self, readings: Sequence[Reading], assessment: Assessment, now: float) -> StatusReport:
         known = [reading for reading in readings if reading.facts is not None]
@@ -242,38 +241,3 @@ class Monitor:
             age_seconds=int(age),
             stale=True if age >= duration and cached else UNSET,
         )
-
-
-def _groups(checks: Sequence[Check]) -> dict[str, list[str]]:
-    """Return the names of the checks of each group."""
-    groups: dict[str, list[str]] = {}
-    for check in checks:
-        for group in getattr(check, "groups", ()):
-            groups.setdefault(group, []).append(check.name)
-    return groups
-
-
-def _readiness(results: dict[str, CheckResult], critical: dict[str, bool], now: float) -> Readiness:
-    """Return the verdict over *results*: critical checks decide, optional ones are listed."""
-    failed = [name for name, result in results.items() if critical.get(name) and result.status in _FAILING]
-    degraded = [name for name, result in results.items() if result.status is not CheckStatus.OK and name not in failed]
-    return Readiness(
-        ready=not failed,
-        failed_checks=failed or UNSET,
-        degraded_checks=degraded or UNSET,
-        checks=results,
-        timestamp=timestamp(now),
-    )
-
-
-def _only(report: Readiness, name: str) -> Readiness:
-    """Return *report* about the one check *name*, which decides here even when it is optional."""
-    result = report.checks[name]
-    failing = result.status in _FAILING
-    return Readiness(
-        ready=not failing,
-        failed_checks=[name] if failing else UNSET,
-        degraded_checks=[name] if result.status is CheckStatus.DEGRADED else UNSET,
-        checks={name: result},
-        timestamp=report.timestamp,
-    )

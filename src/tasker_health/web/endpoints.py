@@ -10,19 +10,18 @@ from typing import Any
 from tasker_health.access import PERMISSION
 from tasker_health.access.gate import AccessFault, Gate
 from tasker_health.errors import AuthenticationError, UnauthorizedError
-from tasker_health.model import Liveness, Problem, Readiness, Startup, StatusReport, SystemStatus
+from tasker_health.kept import Kept
+from tasker_health.model import Problem, SystemStatus
 from tasker_health.monitor import Monitor
 from tasker_health.request import Request
 from tasker_health.web.openapi import document
-from tasker_health.web.render import Answer, Rendered, render
+from tasker_health.web.render import Answer, render, rendered
 
-Known = tuple[Callable[[], Any], Callable[[Any], Answer]]
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
 OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED, FAULT, UNAVAILABLE = 200, 401, 403, 404, 405, 500, 503
 
 _READS = frozenset({"GET", "HEAD"})
-_UNTOLD = ("Internal Server Error", "The answer could not be made; the log says why")
 
 log = logging.getLogger(__name__)
 
@@ -41,25 +40,22 @@ class Endpoints:
         self._gate = gate
         self._root = f"{prefix}/health"
         self._ready_below = f"{prefix}/health/ready/"
-        self._rendered_ready = Rendered(_ready_code).answer
-        self._rendered_status = Rendered(_status_code).answer
-        openapi = document(prefix)
-        # What may be known without waiting: where the report comes from (`None`: it takes waiting), and its bytes.
-        self._known: dict[str, Known] = {
-            f"{self._root}/live": (monitor.live, Rendered(_live_code).answer),
-            f"{self._root}/ready": (monitor.known_readiness, self._rendered_ready),
-            f"{self._root}/startup": (monitor.startup, Rendered(_startup_code).answer),
-            f"{prefix}/openapi.json": (lambda: openapi, Rendered(lambda _document: OK).answer),
-        }
-        self._asked: dict[str, Endpoint] = {
+        self._openapi = render(OK, document(prefix))
+        self._by_path: dict[str, Endpoint] = {
+            f"{self._root}/live": self._live,
             f"{self._root}/ready": self._ready,
+            f"{self._root}/startup": self._startup,
             f"{self._root}/status": self._status,
             self._root: self._status,
+            f"{prefix}/openapi.json": self._document,
+        }
+        self._monotonic = monitor.clock.monotonic
+        self._kept: dict[str, Kept[Any]] = {
+            f"{self._root}/live": monitor.kept_liveness,
+            f"{self._root}/ready": monitor.kept_readiness,
         }
         if gate.open:
-            known_status = (monitor.known_status, self._rendered_status)
-            self._known |= {f"{self._root}/status": known_status, self._root: known_status}
-        self._paths = self._known.keys() | self._asked.keys()
+            self._kept |= {f"{self._root}/status": monitor.kept_status, self._root: monitor.kept_status}
 
     def claims(self, path: str) -> bool:
         """Return whether *path* is ours to answer, if only with 404.
@@ -67,72 +63,84 @@ class Endpoints:
         Everything below `<prefix>/health` is, in whatever spelling: a probe for a path that is nearly right must
         not reach an application that redirects it.
         """
-        if path in self._paths:
+        if path in self._by_path:
             return True
         plain = posixpath.normpath(f"/{path.lstrip('/')}").lower()
         root = self._root.lower()
-        return plain == root or plain.startswith(f"{root}/") or plain in self._paths
+        return plain == root or plain.startswith(f"{root}/") or plain in self._by_path
 
     def at_once(self, method: str, path: str) -> Answer | None:
-        """Return the answer that is known without waiting or looking further; `None`: `answer` has it.
+        """Return the answer that was given before and still serves; `None`: `answer` has it.
 
         Most probes are answered here: it costs no coroutine and no `Request`.
         """
-        known = self._known.get(path)
-        if known is None or method not in _READS:
+        kept = self._kept.get(path)
+        if kept is None or self._monotonic() >= kept.until or method not in _READS:
             return None
-        report_of, rendered = known
-        try:
-            report = report_of()
-            return None if report is None else rendered(report)
-        except Exception:
-            log.exception("%s %s failed", method, path)
-            return _problem(FAULT, *_UNTOLD)
+        made: Answer | None = kept.made
+        return made
 
     async def answer(self, request: Request) -> Answer:
         """Return the answer to *request*; whatever goes wrong in that is a 500 that tells nothing."""
         method, path = request.method, request.path
-        known = self.at_once(method, path)
-        if known is not None:
-            return known
         try:
-            if path not in self._paths and not self._names_a_check(path):
+            endpoint = self._by_path.get(path) or self._one_check(path)
+            if endpoint is None:
                 return _problem(NOT_FOUND, "Not Found", "There is no such endpoint or check")
             if method not in _READS:
                 return _problem(NOT_ALLOWED, "Method Not Allowed", f"{method} is not allowed; use GET or HEAD")
-            return await self._asked.get(path, self._ready_one)(request)
+            return await endpoint(request)
         except Exception:
             log.exception("%s %s failed", method, path)
-            return _problem(FAULT, *_UNTOLD)
+            return _problem(FAULT, "Internal Server Error", "The answer could not be made; the log says why")
 
     async def reports(self) -> dict[str, tuple[int, bytes]]:
         """Return what the guard answers with: startup, readiness as a whole and by check; status code and body."""
-        startup = self._monitor.startup()
-        answers = {
-            "startup": render(_startup_code(startup), startup),
-            "ready": self._rendered_ready(await self._monitor.ready()),
-        }
+        answers = {"startup": self._startup_answer(), "ready": await self._ready_answer()}
         for name in self._monitor.check_names:
-            report = await self._monitor.ready(name)
-            answers[f"ready/{name}"] = render(_ready_code(report), report)
+            answers[f"ready/{name}"] = await self._check_answer(name)
         return {name: (answer.status, answer.body) for name, answer in answers.items()}
 
+    async def _live(self, _request: Request) -> Answer:
+        report = self._monitor.live()
+        return rendered(self._monitor.kept_liveness, OK if report.alive else UNAVAILABLE, report)
+
     async def _ready(self, _request: Request) -> Answer:
-        return self._rendered_ready(await self._monitor.ready())
+        return await self._ready_answer()
 
-    async def _ready_one(self, request: Request) -> Answer:
-        report = await self._monitor.ready(request.path.removeprefix(self._ready_below))
-        return render(_ready_code(report), report)
+    async def _ready_answer(self) -> Answer:
+        report = await self._monitor.ready()
+        return rendered(self._monitor.kept_readiness, OK if report.ready else UNAVAILABLE, report)
 
-    def _names_a_check(self, path: str) -> bool:
-        return path.startswith(self._ready_below) and path.removeprefix(self._ready_below) in self._monitor.check_names
+    def _one_check(self, path: str) -> Endpoint | None:
+        """Return the endpoint of one check, when *path* names one."""
+        name = path.removeprefix(self._ready_below)
+        if name == path or name not in self._monitor.check_names:
+            return None
+        return lambda _request: self._check_answer(name)
+
+    async def _check_answer(self, name: str) -> Answer:
+        report = await self._monitor.ready(name)
+        return render(OK if report.ready else UNAVAILABLE, report)
+
+    async def _startup(self, _request: Request) -> Answer:
+        return self._startup_answer()
+
+    def _startup_answer(self) -> Answer:
+        report = self._monitor.startup()
+        return render(OK if report.started else UNAVAILABLE, report)
+
+    async def _document(self, _request: Request) -> Answer:
+        return self._openapi
 
     async def _status(self, request: Request) -> Answer:
         if not self._gate.open:
             denied = await self._denied(request)
             if denied is not None:
                 return denied
-        return self._rendered_status(await self._monitor.status())
+        report = await self._monitor.status()
+        unhealthy = report.status is SystemStatus.UNHEALTHY
+        return rendered(self._monitor.kept_status, UNAVAILABLE if unhealthy else OK, report)
 
     async def _denied(self, request: Request) -> Answer | None:
         """Return why the sender of *request* may not read the status, or `None` when it may."""
@@ -152,22 +160,6 @@ _EXTRA_HEADERS = {
     UNAUTHORIZED: ((b"www-authenticate", b'Bearer realm="tasker_health"'),),
     NOT_ALLOWED: ((b"allow", b"GET, HEAD"),),
 }
-
-
-def _live_code(report: Liveness) -> int:
-    return OK if report.alive else UNAVAILABLE
-
-
-def _ready_code(report: Readiness) -> int:
-    return OK if report.ready else UNAVAILABLE
-
-
-def _startup_code(report: Startup) -> int:
-    return OK if report.started else UNAVAILABLE
-
-
-def _status_code(report: StatusReport) -> int:
-    return UNAVAILABLE if report.status is SystemStatus.UNHEALTHY else OK
 
 
 def _problem(status: int, error: str, message: str) -> Answer:

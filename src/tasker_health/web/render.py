@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+
+from tasker_health.kept import Kept
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -42,24 +44,11 @@ def render(status: int, document: Any, headers: Sequence[tuple[bytes, bytes]] = 
     return Answer(status, _encode(document), headers)
 
 
-class Rendered:
-    """Keeps the answer of the report it saw last: reports are frozen, so the same object has the same bytes.
-
-    Args:
-        code: The status code of a report.
-    """
-
-    __slots__ = ("_answer", "_code", "_report")
-
-    _answer: Answer
-
-    def __init__(self, code: Callable[[Any], int]) -> None:
-        self._code = code
-        self._report: Any = None
-
-    def answer(self, report: Any) -> Answer:
-        """Return *report* as an answer, encoding it only when it is another one."""
-        if report is not self._report:
-            self._answer = render(self._code(report), report)
-            self._report = report
-        return self._answer
+def rendered(kept: Kept[Any], status: int, report: Any) -> Answer:
+    """Return *report* with *status*, encoded once for all who get what is *kept*: reports are frozen."""
+    if report is not kept.value:
+        return render(status, report)
+    if kept.made is None:
+        kept.made = render(status, report)
+    made: Answer = kept.made
+    return made

@@ -1,0 +1,33 @@
+"""A value that serves for a while."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """The newest value of its kind, until when it serves everybody, and what was made of it.
+
+    Attributes:
+        value: What was kept last; `None` before.
+        until: The moment on the monotonic clock from which on it serves no more.
+        made: What whoever hands it out has made of this very value, such as its bytes; it goes with the value.
+    """
+
+    __slots__ = ("made", "until", "value")
+
+    def __init__(self) -> None:
+        self.value: T | None = None
+        self.until = -math.inf
+        self.made: Any = None
+
+    def keep(self, value: T, until: float) -> None:
+        """Let *value* serve until the moment *until*, in place of what was kept before."""
+        self.value, self.until, self.made = value, until, None
+
+    def end(self) -> None:
+        """Let it serve no more."""
+        self.until = -math.inf
