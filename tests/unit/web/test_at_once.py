@@ -67,7 +67,7 @@ def test_a_status_that_not_everybody_may_read_is_never_handed_out_at_once():
 
 
 def test_draining_takes_readiness_back_at_once():
-    """The kept 200 is not handed out once the server drains, nor what a run under way finds."""
+    """The kept 200 is not handed out once the server drains."""
     health, _ = health_of()
 
     async def play():
@@ -78,6 +78,27 @@ def test_draining_takes_readiness_back_at_once():
         return before.status, kept, after.status, health.endpoints.at_once("GET", f"{PREFIX}/ready")
 
     assert asyncio.run(play()) == (200, None, 503, None)
+
+
+def test_a_run_that_ends_after_the_drain_began_is_not_kept():
+    """It found that all is well, which sends no traffic here any more."""
+    health, _ = health_of()
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    @health.check("slow")
+    async def slow():
+        begun.set()
+        await gate.wait()
+
+    async def play():
+        run = asyncio.create_task(asked(health, f"{PREFIX}/ready", times=1))
+        await begun.wait()
+        health.monitor.drain()
+        gate.set()
+        await run
+        return health.endpoints.at_once("GET", f"{PREFIX}/ready")
+
+    assert asyncio.run(play()) is None
 
 
 def test_nothing_is_handed_out_after_a_stop():
