@@ -1,4 +1,4 @@
-"""`python -m bench [serving|status|start] [--rounds N] [--write]`: measure, print, and keep what was measured."""
+"""`python -m bench [serving|status|start|guard] [--rounds N] [--write]`: measure, print, and keep what was measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import serving, start, status
+from bench import guard, serving, start, status
 from bench.machine import description
 from bench.page import write
 from bench.table import Table
@@ -15,6 +15,7 @@ TABLES: dict[str, Callable[[int | None], Table]] = {
     "serving": serving.measure,
     "status": status.measure,
     "start": start.measure,
+    "guard": guard.measure,
 }
 
 

@@ -16,9 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST = 4096
-"""Most open connections; the one that is idle for longest makes room."""
-
 MOST_BUSY = 256
 """Most connections whose request or answer is unfinished: each may hold some kilobytes."""
 
@@ -42,9 +39,10 @@ class Connections:
         poller: Tells which descriptors are ready.
         answers: Makes the answers.
         log: Is told of failures.
+        most: Most open connections; the one that is idle for longest makes room.
     """
 
-    def __init__(self, listener: int, poller: select.epoll, answers: Answers, log: Log) -> None:
+    def __init__(self, listener: int, poller: select.epoll, answers: Answers, log: Log, *, most: int) -> None:
         self._listener = _socket.socket(fileno=listener)
         self._listener.setblocking(False)  # noqa: FBT003 -- the standard library's own signature
         # What is accepted inherits it: an answer never waits until the one before it is acknowledged.
@@ -52,6 +50,7 @@ class Connections:
         self._poller = poller
         self._answers = answers
         self._log = log
+        self._most = most
         # The first one is idle for longest.
         self._idle: dict[int, None] = {}
         self._busy: dict[int, Exchange] = {}
@@ -120,7 +119,7 @@ class Connections:
                 if not self._make_room():
                     self._accept_when(0)  # not before the next `expire`
                 return
-            if len(self._idle) + len(self._busy) >= MOST:
+            if len(self._idle) + len(self._busy) >= self._most:
                 self._make_room()
             os.set_blocking(descriptor, False)
             try:

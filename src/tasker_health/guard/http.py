@@ -3,6 +3,17 @@
 What others would have to guess is refused: two framings that contradict each other, one framing told twice, a line
 that ends in a bare LF, a header that goes on in the next line. Nobody in front of the guard can then be led to see
 another request than it does. No header is looked at but those that frame a request: no credential is read.
+
+Unlike h11 0.16 and httptools 0.9 on purpose, by section of RFC 9112 (test_http_references.py holds all else equal):
+
+- 2.2: empty lines before a request are passed over (h11 refuses them); a line ends in CRLF only (h11 takes LF).
+- 2.3: HTTP/1.2 is answered as 1.1 (httptools refuses it), other major versions with 505 (both take 2.0 and 0.9).
+- 3.1: any token is a method, and gets 405 (httptools has a list).
+- 3.2: one Host is needed (httptools needs none); `*` is followed by nothing, a target is not `foo` (h11 takes both).
+- 5, and RFC 9110, 5.5: no control character stands in a value (h11 takes most); 5.2: no line is folded (h11 joins it).
+- 6.1: Transfer-Encoding with Content-Length (h11 takes it) or in HTTP/1.0 (both take it) is refused; codings other than
+  `chunked` are 501 (httptools takes `gzip, chunked`).
+- 6.3: Content-Length stands once, as digits (h11 takes it twice if equal), below 2**63.
 """
 
 from __future__ import annotations

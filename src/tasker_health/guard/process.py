@@ -11,6 +11,7 @@ come from the settings. `lifeline` is optional: the descriptor of the listening 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports `enum`: half a megabyte
+import resource
 import select
 import sys
 import time
@@ -20,7 +21,7 @@ from tasker_health.guard.connections import Connections
 from tasker_health.guard.following import Following
 from tasker_health.guard.lifeline import Lifeline
 from tasker_health.guard.log import Log
-from tasker_health.guard.memory import Memory
+from tasker_health.guard.memory import SLOTS, Memory
 from tasker_health.guard.reports import Reports
 from tasker_health.guard.watch import SECOND, Watch
 
@@ -29,6 +30,8 @@ _LOOK_NS = 5_000_000
 _FOLLOW_NS = SECOND
 _PAUSE_NS = SECOND
 _MOST_EVENTS = 256
+_MOST_CONNECTIONS, _FEWEST_CONNECTIONS = 4096, 16
+_KEPT_DESCRIPTORS = 2 * SLOTS + 64  # a worker has a pidfd and a lifeline; neither must be wanting for probers' sake
 
 
 def main() -> None:
@@ -60,7 +63,9 @@ class GuardProcess:
         )
         reports = Reports(self._watch, options["service"], float(options["report_max_age_seconds"]))
         self._answers = Answers(reports, options["prefix"])
-        self._connections = Connections(int(options["listen"]), self._poller, self._answers, self._log)
+        self._connections = Connections(
+            int(options["listen"]), self._poller, self._answers, self._log, most=_most_connections()
+        )
         self._lifeline = (
             Lifeline(int(options["lifeline"]), memory.descriptor, self._poller) if "lifeline" in options else None
         )
@@ -108,6 +113,16 @@ class GuardProcess:
             return
         if self._following.look_behind(descriptor):
             self._look(time.monotonic_ns())
+
+
+def _most_connections() -> int:
+    """Return how many connections may be open, after asking the kernel for what is allowed."""
+    wanted = _MOST_CONNECTIONS + _KEPT_DESCRIPTORS
+    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= allowed < wanted:
+        allowed = wanted if at_most < 0 else min(wanted, at_most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, at_most))
+    return max(_FEWEST_CONNECTIONS, min(wanted, allowed if allowed >= 0 else wanted) - _KEPT_DESCRIPTORS)
 
 
 def _name(name: str) -> None:

@@ -21,7 +21,7 @@ class Room:
     def __init__(self, rooms):
         self.rooms = rooms
         self.server = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.connections = Connections(self.server.fileno(), rooms.poller, rooms.answers, rooms.log)
+        self.connections = Connections(self.server.fileno(), rooms.poller, rooms.answers, rooms.log, most=100)
         self.clients = []
         self.now = 0
         rooms.look()
@@ -103,7 +103,7 @@ def test_an_unfinished_request_is_busy_until_it_is_finished(room):
 
 def test_the_longest_idle_makes_room(room, monkeypatch):
     """At the limit, who asked last stays."""
-    monkeypatch.setattr(connections_module, "MOST", 3)
+    monkeypatch.setattr(room.connections, "_most", 3)
     first, second, third = (room.connect() for _ in range(3))
     room.ask(first)
     room.connect()
