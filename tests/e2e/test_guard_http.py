@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from guarded import PREFIX, guard, read_all, split, start_guard
+from guarded import PREFIX, START, guard, read_all, split, start_guard
 from tasker_health.web.render import Answer
 
 __all__ = ["guard", "start_guard"]
@@ -279,6 +279,21 @@ def test_without_descriptors_the_longest_idle_makes_room(start_guard):
     assert one(connections[-1])[0] == 200
     assert read_all(connections[0]) == b""
     assert guard.ask("live")[0] == 200
+    for connection in connections:
+        connection.close()
+
+
+def test_descriptors_are_kept_for_workers(start_guard):
+    """However many probers stay connected, some of the descriptors that the guard may open are left for workers."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (128, 400)); "
+    guard = start_guard(start=limit + START)
+    connections = [guard.connect() for _ in range(100)]
+    connections[-1].sendall(ASK)
+    assert one(connections[-1])[0] == 200
+    assert read_all(connections[19]) == b""
+    connections[20].sendall(ASK)
+    assert one(connections[20])[0] == 200
+    assert resource.prlimit(guard.pid, resource.RLIMIT_NOFILE) == (400, 400)
     for connection in connections:
         connection.close()
 
