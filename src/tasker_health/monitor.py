@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import UNSET
-
-from tasker_health.assessment import Assessment, Reading, assess
 from tasker_health.cache import Cache
 from tasker_health.checks import Check
 from tasker_health.clock import Clock, SystemClock, timestamp
 from tasker_health.errors import MonitorLoopError
 from tasker_health.kept import Kept
 from tasker_health.model import (
-    CacheInfo,
     CheckResult,
     CheckStatus,
     Liveness,
@@ -26,10 +21,10 @@ from tasker_health.model import (
     StatusReport,
 )
 from tasker_health.readiness import groups_of, only, verdict
-from tasker_health.reading import SourceReader, read_all
 from tasker_health.runner import NOT_RUN, RunEndedError, Runner, SingleFlight
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source
+from tasker_health.status import Status
 
 if TYPE_CHECKING:  # SQLAlchemy is needed only where there is a database
     from tasker_health.database import Database
@@ -71,12 +66,11 @@ class Monitor:
     ) -> None:
         self._settings = settings
         self.clock: Clock = clock or SystemClock()
-        self._cache = cache
         self._databases = databases
         self._critical = {check.name: check.critical for check in checks}
         self._groups = groups_of(checks)
         self._runner = Runner(checks, self.clock)
-        self._readers = [SourceReader(source, cache, settings, self.clock) for source in sources]
+        self._status = Status(sources, cache, settings, self.clock)
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
@@ -84,7 +78,7 @@ class Monitor:
         self._waiting_for: dict[str, None] = {}
         self.kept_liveness: Kept[Liveness] = Kept()
         self.kept_readiness: Kept[Readiness] = Kept()
-        self.kept_status: Kept[StatusReport] = Kept()
+        self.kept_status: Kept[StatusReport] = self._status.kept
 
     @property
     def check_names(self) -> list[str]:
@@ -106,14 +100,11 @@ class Monitor:
         """End what runs, close every connection, and keep no answer; it may be started again."""
         await self._look.cancel()
         await self._runner.stop()
-        for reader in self._readers:
-            await reader.close()
+        await self._status.close()
         for database in self._databases:
             await database.close()
-        await self._cache.close()
         self._loop = None
         self.kept_readiness.end()
-        self.kept_status.end()
 
     def live(self) -> Liveness:
         """Return whether this process should be left running; asks nobody, waits for nothing.
@@ -169,16 +160,9 @@ class Monitor:
 
     async def status(self) -> StatusReport:
         """Return how the whole system is, from the cache while the facts are fresh."""
-        known = self._serving(self.kept_status)
-        if known is not None:
-            return known
         if self._loop is not asyncio.get_running_loop():
             await self.start()
-        readings = await read_all(self._readers, self.clock)
-        now = self.clock.now()
-        report = self._report(readings, assess(readings, self._settings, now), now)
-        self.kept_status.keep(report, self._status_until(readings))
-        return report
+        return await self._status.report()
 
     def drain(self) -> None:
         """Be not ready from now on: this process is about to stop, and whoever sends traffic shall know."""
@@ -204,40 +188,3 @@ class Monitor:
         if not self._draining:
             self.kept_readiness.keep(report, self.clock.monotonic() + self._settings.readiness_max_age_seconds)
         return report
-
-    def _status_until(self, readings: Sequence[Reading]) -> float:
-        """Return until when the report made from *readings* is true as it stands: its age counts whole seconds."""
-        if not readings or any(reading.fault or reading.own or reading.facts is None for reading in readings):
-            return -math.inf
-        oldest = max(reading.age_seconds for reading in readings)
-        left = min(self._settings.cache_duration_seconds - oldest, 1 - oldest % 1)
-        return self.clock.monotonic() + left
-
-    def _report(self, readings: Sequence[Reading], assessment: Assessment, now: float) -> StatusReport:
-        known = [reading for reading in readings if reading.facts is not None]
-        read_at = min((reading.read_at for reading in known), default=now)
-        return StatusReport(
-            status=assessment.status,
-            reasons=assessment.reasons,
-            system_health=assessment.system_health,
-            performance_metrics=assessment.performance_metrics,
-            database=assessment.database,
-            sources=assessment.sources,
-            timestamp=timestamp(read_at),
-            cache_info=self._cache_info(known, read_at),
-        )
-
-    def _cache_info(self, known: Sequence[Reading], read_at: float) -> CacheInfo:
-        """Return where the facts in this response come from; `stale` is said when they have expired."""
-        if not known:
-            return CacheInfo(cached=False, cache_expires_at=None, age_seconds=0)
-        duration = self._settings.cache_duration_seconds
-        age = max(reading.age_seconds for reading in known)
-        # Facts that took longer to read than they last are as fresh as can be for those who waited for them.
-        cached = not all(reading.own for reading in known)
-        return CacheInfo(
-            cached=cached,
-            cache_expires_at=timestamp(read_at + duration) if duration else None,
-            age_seconds=int(age),
-            stale=True if age >= duration and cached else UNSET,
-        )

@@ -346,7 +346,7 @@ def test_ages_are_those_of_the_moment_when_the_answer_is_made():
         await scene.status()
         scene.clock.move(1)
         second.gate.clear()
-        await scene.monitor._cache.put("b", (await scene.monitor._cache.get("a")).__class__(facts_of(), 0, -1000))
+        await scene.monitor._status._cache.put("b", (await scene.monitor._status._cache.get("a")).__class__(facts_of(), 0, -1000))
         asker = asyncio.create_task(scene.status())
         for _ in range(5):
             await asyncio.sleep(0)

@@ -1,0 +1,92 @@
+"""The status: facts of all sources, their judgement, and what is true of the very response that carries them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from tasker_health.assessment import Assessment, Reading, assess
+from tasker_health.cache import Cache
+from tasker_health.clock import Clock, timestamp
+from tasker_health.kept import Kept
+from tasker_health.model import CacheInfo, StatusReport
+from tasker_health.reading import SourceReader, read_all
+from tasker_health.settings import HealthSettings
+from tasker_health.sources import Source
+
+
+class Status:
+    """Makes the status report.
+
+    Args:
+        sources: The workflow engines that are counted.
+        cache: Where their facts wait.
+        settings: How old facts may be, and from where on the system is degraded.
+        clock: What time it is.
+
+    Attributes:
+        kept: The last report, while it is true as it stands.
+    """
+
+    def __init__(self, sources: Sequence[Source], cache: Cache, settings: HealthSettings, clock: Clock) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._clock = clock
+        self._readers = [SourceReader(source, cache, settings, clock) for source in sources]
+        self.kept: Kept[StatusReport] = Kept()
+
+    async def report(self) -> StatusReport:
+        """Return how the whole system is, from the cache while the facts are fresh."""
+        if self.kept.value is not None and self._clock.monotonic() < self.kept.until:
+            return self.kept.value
+        readings = await read_all(self._readers, self._clock)
+        now = self._clock.now()
+        report = self._report(readings, assess(readings, self._settings, now), now)
+        self.kept.keep(report, self._true_until(readings))
+        return report
+
+    async def close(self) -> None:
+        """Give up every connection and keep no answer."""
+        for reader in self._readers:
+            await reader.close()
+        await self._cache.close()
+        self.kept.end()
+
+    def _true_until(self, readings: Sequence[Reading]) -> float:
+        """Return until when the report made from *readings* is true as it stands: its age counts whole seconds."""
+        if not readings or any(reading.fault or reading.own or reading.facts is None for reading in readings):
+            return -math.inf
+        oldest = max(reading.age_seconds for reading in readings)
+        left = min(self._settings.cache_duration_seconds - oldest, 1 - oldest % 1)
+        return self._clock.monotonic() + left
+
+    def _report(self, readings: Sequence[Reading], assessment: Assessment, now: float) -> StatusReport:
+        known = [reading for reading in readings if reading.facts is not None]
+        read_at = min((reading.read_at for reading in known), default=now)
+        return StatusReport(
+            status=assessment.status,
+            reasons=assessment.reasons,
+            system_health=assessment.system_health,
+            performance_metrics=assessment.performance_metrics,
+            database=assessment.database,
+            sources=assessment.sources,
+            timestamp=timestamp(read_at),
+            cache_info=self._cache_info(known, read_at),
+        )
+
+    def _cache_info(self, known: Sequence[Reading], read_at: float) -> CacheInfo:
+        """Return where the facts in this response come from; `stale` is said when they have expired."""
+        if not known:
+            return CacheInfo(cached=False, cache_expires_at=None, age_seconds=0)
+        duration = self._settings.cache_duration_seconds
+        age = max(reading.age_seconds for reading in known)
+        # Facts that took longer to read than they last are as fresh as can be for those who waited for them.
+        cached = not all(reading.own for reading in known)
+        return CacheInfo(
+            cached=cached,
+            cache_expires_at=timestamp(read_at + duration) if duration else None,
+            age_seconds=int(age),
+            stale=True if age >= duration and cached else UNSET,
+        )
