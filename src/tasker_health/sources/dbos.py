@@ -88,13 +88,13 @@ class DbosSource:
         now = connection.exec_driver_sql(queries.NOW[self._database.dialect]).scalar_one()
         times = {"now": now, "since": now - self._window_ms, "cutoff": now - self._stuck_ms}
 
-        counts = {row.status: row.tasks for row in self._rows(connection, queries.COUNTS, {})}
+        counts = {row.status: row.tasks for row in self._rows(connection, queries.COUNTS[self._database.dialect], {})}
         ended = {row.status: row for row in self._rows(connection, queries.WINDOW_TASKS, times)}
         completed = ended.pop("SUCCESS", None)
         steps = self._rows(connection, queries.WINDOW_STEPS, times)[0]
         retries: dict[str, Any] = self._retries(connection, times, counts.get(None, 0))
         return Facts(
-            **_states(counts, total=self._rows(connection, queries.TOTAL, {})[0][0]),
+            **_states(counts),
             blocked=None,
             stuck=self._rows(connection, queries.STUCK, times)[0][0],
             task_time=Durations(completed.timed, int(completed.total_ms)) if completed else Durations(0, 0),
@@ -152,12 +152,12 @@ class DbosSource:
         return list(connection.execute(sa.text(statement), wanted))
 
 
-def _states(counts: dict[str | None, int], total: int) -> dict[str, int]:
-    """Return how many of *total* tasks are in each state of the contract, from *counts* of those not succeeded."""
+def _states(counts: dict[str | None, int]) -> dict[str, int]:
+    """Return how many tasks are in each state of the contract, from *counts* of DBOS' own."""
     states = dict.fromkeys(("pending", "running", "completed", "failed", "cancelled", "other"), 0)
     for status, tasks in counts.items():
         states[_STATES.get(status, "other")] += tasks
-    return {**states, "completed": total - sum(counts.values())}
+    return states
 
 
 def table_names(dialect: str, schema: str) -> dict[str, str]:

@@ -9,13 +9,19 @@ from __future__ import annotations
 # Every join below goes from few rows to their index. CROSS JOIN keeps SQLite from turning it round; `|| ''` keeps it
 # from reading a whole primary key to have a few names in order.
 
-TOTAL = "SELECT count(*) FROM {workflow_status}"
-
-# Most of a history has succeeded: grouping only the rest spares SQLite a sort of everything.
-COUNTS = """
-SELECT status, count(*) AS tasks FROM {workflow_status}
-WHERE status <> 'SUCCESS' OR status IS NULL GROUP BY status
-"""
+# Most of a history has succeeded: SQLite, which would sort it all, groups only the rest and has the total from an
+# index. PostgreSQL groups without sorting, and needs longer for the total than for that.
+COUNTS = {
+    "sqlite": """
+WITH others AS MATERIALIZED (
+    SELECT status, count(*) AS tasks FROM {workflow_status}
+    WHERE status <> 'SUCCESS' OR status IS NULL GROUP BY status
+)
+SELECT status, tasks FROM others UNION ALL
+SELECT 'SUCCESS', (SELECT count(*) FROM {workflow_status}) - (SELECT coalesce(sum(tasks), 0) FROM others)
+""",
+    "postgresql": "SELECT status, count(*) AS tasks FROM {workflow_status} GROUP BY status",
+}
 
 # Clocks of workers differ: what ended before it began says nothing of how long it took.
 WINDOW_TASKS = """
