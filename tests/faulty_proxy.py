@@ -64,6 +64,10 @@ class FaultyProxy:
         """Treat connections as *mode* says, from now on."""
         self._in_loop(self._set(mode, delay_seconds))
 
+    def forward_to(self, target_port: int) -> None:
+        """Forward new connections to another port, as after a failover."""
+        self._target_port = target_port
+
     def url_for(self, url: str) -> str:
         """Return *url* with this proxy in the place of its server."""
         proxied = sa.make_url(url).set(host="127.0.0.1", port=self.port)

@@ -100,6 +100,7 @@ _WORDS = (
     ("no route to host", Reason.UNREACHABLE),
     ("network is unreachable", Reason.UNREACHABLE),
     ("server closed the connection", Reason.UNREACHABLE),
+    ("connection reset by peer", Reason.UNREACHABLE),
     ("lost connection", Reason.UNREACHABLE),
 )
 

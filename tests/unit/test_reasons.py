@@ -52,6 +52,7 @@ class DriverError(Exception):
         (DriverError("FATAL: sorry, too many clients already"), Reason.TOO_MANY_CONNECTIONS),
         (DriverError("FATAL: the database system is starting up"), Reason.REFUSED),
         (DriverError("connection to server failed: Connection refused"), Reason.REFUSED),
+        (DriverError("connection to server failed: Connection reset by peer"), Reason.UNREACHABLE),
         (ConnectionRefusedError(errno.ECONNREFUSED, "x"), Reason.REFUSED),
         (OSError(errno.EHOSTUNREACH, "x"), Reason.UNREACHABLE),
         (ConnectionResetError(errno.ECONNRESET, "x"), Reason.UNREACHABLE),

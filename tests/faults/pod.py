@@ -1,0 +1,126 @@
+"""The application and its guard as processes: started, asked, counted and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from faults.asker import ask
+from server import free_port, wait_until
+
+STALL_SECONDS = 5
+PATIENCE_SECONDS = 60
+LIVE, READY = "/tasker/health/live", "/tasker/health/ready"
+
+
+class Pod:
+    """`application.py` on uvicorn with a guard beside it.
+
+    Args:
+        url: Of the database that its readiness asks.
+
+    Attributes:
+        port: Of the application.
+        guard_port: Of the guard.
+    """
+
+    def __init__(self, url):
+        self.port, self.guard_port = free_port(), free_port()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in `end`
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
+        variables = {
+            "TASKER_GUARD__ENABLED": "true",
+            "TASKER_GUARD__PORT": str(self.guard_port),
+            "TASKER_HEALTH__LIVENESS_STALL_SECONDS": str(STALL_SECONDS),
+            "TASKER_DATABASE__URL": url,
+        }
+        words = ["--app-dir", str(Path(__file__).parent), "--port", str(self.port), "--no-access-log"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "application:app", *words],
+            env={**environment, **variables},
+            stdout=self._log,
+            stderr=self._log,
+        )
+        try:
+            self.wait_for(self.guard_port, 200)
+        except BaseException:
+            self.end()
+            raise
+
+    @property
+    def log(self):
+        """What both have written."""
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def tell(self, path):
+        """Have the application do what *path* says; return once it has."""
+        assert ask(self.port, path, patience_seconds=PATIENCE_SECONDS)[0].code == 200, self.log
+
+    def begin(self, path):
+        """Have the application begin with what *path* says, and do not wait for the end of it."""
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+
+    def wait_for(self, port, code):
+        """Wait until `/ready` is answered with *code* at *port*, and return the moment at which that was asked."""
+
+        def asked():
+            probe = ask_once(port, READY)
+            return probe[1] if probe[0] == code else None
+
+        return wait_until(asked, f"ready answers {code}: {self.log[-2000:]}", PATIENCE_SECONDS)
+
+    def counts(self):
+        """Return threads and file descriptors of the application and of the guard."""
+        found = {}
+        for name, pid in (("application", self.process.pid), ("guard", self._guard_pid())):
+            found[f"threads of the {name}"] = sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+            found[f"descriptors of the {name}"] = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+        return found
+
+    def terminate(self):
+        """End it by SIGTERM; return how many seconds that took, or `None` if it did not end."""
+        began = time.monotonic()
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+        return time.monotonic() - began
+
+    def guard_is_gone(self):
+        """Wait until nobody listens on the guard's port; return whether that came true."""
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        while ask_once(self.guard_port, LIVE)[0] and time.monotonic() < ends_at:
+            time.sleep(0.02)
+        return time.monotonic() < ends_at
+
+    def end(self):
+        """End it at once; the guard follows."""
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+    def _guard_pid(self):
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                name, _, rest = stat.read_text().rpartition(")")
+                if rest.split()[1] == str(self.process.pid) and name.endswith("(tasker-guard"):
+                    return int(stat.parent.name)
+        raise AssertionError(f"there is no guard: {self.log}")
+
+
+def ask_once(port, path):
+    """Return code and moment of one question from this process; code 0: no answer."""
+    began = time.monotonic()
+    answer = b""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        answer = connection.recv(65536)
+    return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0, began

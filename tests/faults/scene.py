@@ -1,0 +1,127 @@
+"""Where faults happen: a database behind a proxy, another one to fail over to, and the application."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import psycopg
+
+from faults.asker import Asker
+from faults.pod import PATIENCE_SECONDS, Pod
+from faulty_proxy import FaultyProxy
+from server import wait_until
+from servers import PostgresServer
+
+BLOCK_SECONDS = 9
+FLOOD = 256
+"""Clients at once; a request takes the application 1 ms."""
+
+
+class Scene:
+    """A PostgreSQL behind a proxy, another one to fail over to, and the application that is asked.
+
+    Attributes:
+        server: The database that the application is to reach.
+        proxy: What stands between them, in every row.
+        pod: The application of this row.
+        ends_at: When a fault ends by itself, by CLOCK_MONOTONIC.
+    """
+
+    def __init__(self):
+        self.server, self._spare = PostgresServer(), PostgresServer()
+        self.proxy = FaultyProxy(self.server.port)
+        for each in (self.server, self._spare):
+            each.execute("CREATE ROLE prober LOGIN PASSWORD 'prober'")
+        self.url = self.proxy.url_for(self.server.url_of("postgres", user="prober", password="prober"))
+        self.held = []
+        self.pod: Pod | None = None
+        self.flood: Asker | None = None
+        self.block_seconds = BLOCK_SECONDS
+        self.ends_at = 0.0
+
+    def fail_over(self):
+        """Let the other server be the one behind the proxy."""
+        self.server, self._spare = self._spare, self.server
+        self.proxy.forward_to(self.server.port)
+
+    def connections(self):
+        """Return how many connections the database has from the application, as it counts them itself."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'prober'"
+        with psycopg.connect(self.server.url) as connection:
+            return connection.execute(query).fetchone()[0]
+
+    def take_all_connections(self):
+        """Hold every connection that the server has, those of the application too."""
+        url = self.server.url_of("postgres", user="prober", password="prober")
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        refusals = 0
+        administrator = psycopg.connect(self.server.url, autocommit=True)
+        self.held.append(administrator)  # its place is one of them
+        # Who was sent away frees a place a little later: only the second refusal in a row is the last.
+        while refusals < 2 and time.monotonic() < ends_at:
+            try:
+                self.held.append(psycopg.connect(url))
+                refusals = 0
+            except psycopg.OperationalError:
+                refusals = 0 if self._send_others_away(administrator) else refusals + 1
+
+    def _send_others_away(self, administrator):
+        """End the connections of the application; return how many there were."""
+        mine = [each.info.backend_pid for each in self.held]
+        query = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'prober' AND pid <> ALL(%s)"
+        )
+        return administrator.execute(query, [mine]).fetchone()[0]
+
+    def let_go(self):
+        """Give back what `take_all_connections` took."""
+        while self.held:
+            self.held.pop().close()
+        with psycopg.connect(self.server.url) as connection:
+            query = "SELECT count(*) > 5 FROM pg_stat_activity WHERE usename = 'prober'"
+            wait_until(lambda: not connection.execute(query).fetchone()[0], "the server has let go")
+
+    def block(self, how):
+        """Block the application's event loop for `block_seconds`."""
+        self.ends_at = time.monotonic() + self.block_seconds
+        self.pod.begin(f"/block/{how}/{self.block_seconds}")
+
+    def start_flood(self):
+        """Have more clients ask than the application can serve, until `calm`."""
+        self.flood = Asker(self.pod.port, "/work", 10_000_000, at_once=FLOOD)
+
+    def calm(self):
+        """End what the application was told to do, and the flood."""
+        self.stop_flood()
+        self.pod.tell("/calm")
+
+    def stop_flood(self):
+        """Let the clients of the flood leave."""
+        if self.flood is not None:
+            self.flood.end()
+            self.flood = None
+
+    def revive(self):
+        """Have everything but the application well again, whatever was done to it."""
+        self.stop_flood()
+        self.block_seconds = BLOCK_SECONDS
+        self.server.resume()
+        if not self.server.running:
+            self.server.start()
+        if not self._spare.running:
+            self._spare.start()
+        self.proxy.set("pass")
+        self.let_go()
+
+    def close(self):
+        """End everything."""
+        self.stop_flood()
+        if self.pod is not None:
+            self.pod.end()
+        while self.held:
+            with contextlib.suppress(psycopg.Error):
+                self.held.pop().close()
+        self.proxy.close()
+        for each in (self.server, self._spare):
+            each.end()
