@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from fakes import FakeClock, FakeSource, facts_of, settings_of
+from tasker_health.cache import Entry
 from tasker_health.cache.memory import MemoryCache
 from tasker_health.checks import FunctionCheck
 from tasker_health.errors import CheckDegraded, CheckFailed, MonitorLoopError
@@ -20,11 +21,12 @@ class Scene:
     def __init__(self, *sources: FakeSource, checks=(), **health: object) -> None:
         self.clock = FakeClock()
         self.sources = sources
+        self.cache = MemoryCache()
         self.monitor = Monitor(
             settings_of(health=health).health,
             checks=list(checks),
             sources=list(sources),
-            cache=MemoryCache(),
+            cache=self.cache,
             clock=self.clock,
         )
 
@@ -346,7 +348,7 @@ def test_ages_are_those_of_the_moment_when_the_answer_is_made():
         await scene.status()
         scene.clock.move(1)
         second.gate.clear()
-        await scene.monitor._status._cache.put("b", (await scene.monitor._status._cache.get("a")).__class__(facts_of(), 0, -1000))
+        await scene.cache.put("b", Entry(facts_of(), read_at=0, read_at_monotonic=-1000))
         asker = asyncio.create_task(scene.status())
         for _ in range(5):
             await asyncio.sleep(0)
