@@ -204,15 +204,17 @@ def test_a_stall_is_logged_once_and_shows_the_stacks(start_guard):
     assert guard.log.splitlines()[0][20:].startswith(" WARNING tasker_health.guard: process ")
 
 
-def test_a_worker_without_the_handler_is_not_signalled(start_guard):
-    """A slot that promises a handler that is not there costs nobody its life."""
+@pytest.mark.parametrize(("flags", "handles"), [(DUMPS_STACKS, False), (0, True)])
+def test_who_does_not_log_stacks_is_not_signalled(start_guard, flags, handles):
+    """A slot that promises a handler that is not there costs nobody its life; a handler not offered is not used."""
     guard = start_guard()
-    worker = guard.worker(DUMPS_STACKS, handles=False)
+    worker = guard.worker(flags, handles=handles)
     worker.tell("beat", False)
     guard.wait_for("live", 503)
     wait_until(lambda: "where its threads stand is not known" in guard.log, "it says so")
     worker.tell("beat", True)
     guard.wait_for("live", 200)
+    assert worker.log == ""
 
 
 def test_the_guard_dies_with_its_owner(start_guard):
