@@ -1,4 +1,4 @@
-"""`python -m bench [serving|status|start|guard] [--rounds N] [--write]`: measure, print, and keep what was measured."""
+"""`python -m bench [serving|status|start|guard|faults] [--rounds N] [--probes N] [--write]`: measure, print, keep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import guard, serving, start, status
+from bench import fault_peers, faults, guard, serving, start, status
 from bench.machine import description
 from bench.page import write
 from bench.table import Table
@@ -16,24 +16,33 @@ TABLES: dict[str, Callable[[int | None], Table]] = {
     "status": status.measure,
     "start": start.measure,
     "guard": guard.measure,
+    "faults": faults.measure,
+    "fault-peers": fault_peers.measure,
 }
+ALIASES = {"peers": ["serving"], "faults": ["faults", "fault-peers"]}
+FAULTS = ALIASES["faults"]
 
 
 def main() -> int:
     """Measure what the arguments name; return 0, whatever the figures are."""
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure, print, and say which goals are reached.")
     parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", help=f"{', '.join(TABLES)}, peers (in serving); all when none is named"
+        "tables",
+        nargs="*",
+        metavar="TABLE",
+        help=f"{', '.join(TABLES)}, peers (in serving); all but the faults, which take long, when none is named",
     )
     parser.add_argument("--rounds", type=int, help="rounds of each row, in place of each table's own number")
-    parser.add_argument("--write", action="store_true", help="keep the tables in docs/benchmarks.md")
+    parser.add_argument("--probes", type=int, help=f"probes of each kind under each fault (default {faults.PROBES:,})")
+    parser.add_argument("--write", action="store_true", help="keep the tables in docs/benchmarks.md or fault-matrix.md")
     arguments = parser.parse_args()
-    names = [("serving" if name == "peers" else name) for name in arguments.tables] or list(TABLES)
+    names = [each for name in arguments.tables for each in ALIASES.get(name, [name])]
+    names = names or [name for name in TABLES if name not in FAULTS]
     if unknown := [name for name in names if name not in TABLES]:
         parser.error(f"no table {unknown[0]}; there are {', '.join(TABLES)}")
     print(f"Measured on {description()}\n", flush=True)
     for name in dict.fromkeys(names):
-        table = TABLES[name](arguments.rounds)
+        table = TABLES[name](arguments.probes if name in FAULTS else arguments.rounds)
         print(table.text(), end="\n\n", flush=True)
         if arguments.write:
             write(name, table)

@@ -130,11 +130,13 @@ def _ours_and_twins(stack: ExitStack) -> tuple[dict[str, Measured], dict[str, Me
     """Serve ours on SQLite, and a twin of each of its answers; both by path."""
     url = f"sqlite:///{stack.enter_context(tempfile.TemporaryDirectory())}/shop.db"
     History(Shape(tasks=1000, seconds=86400), round(time.time() * 1000)).write(url)
-    subject = stack.enter_context(_ours({"TASKER_DATABASE__URL": url, "TASKER_SOURCES__SHOP__KIND": "dbos"}).running())
+    environment = {"TASKER_DATABASE__URL": url, "TASKER_SOURCES__SHOP__KIND": "dbos"}
     ours, twins = {}, {}
     for path, name in ((LIVE, "/live"), (READY, "/ready (SQLite)"), (STATUS, "/status, cached (SQLite)")):
-        environment = {"BENCH_ANSWER": answer_of(ask(subject.port, path))}
-        twin = stack.enter_context(Subject("constant", "bench.constant", path, environment=environment).running())
+        # Each has a process of its own, or ours would keep three times as many connections.
+        subject = stack.enter_context(_ours(environment).running())
+        answer = {"BENCH_ANSWER": answer_of(ask(subject.port, path))}
+        twin = stack.enter_context(Subject("constant", "bench.constant", path, environment=answer).running())
         twins[path] = _measured(stack, f"constant bytes of {name}", twin, path)
         ours[path] = _measured(stack, f"Tasker Health {name}", subject, path, twins[path])
     return ours, twins

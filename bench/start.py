@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bench.history import History, Shape
-from bench.subject import Subject
+from bench.subject import Subject, free_port
 from bench.table import Goal, Table
 
 SERVE_GOAL_MS, PROBE_GOAL_MS = 1000, 50
@@ -40,14 +40,15 @@ def measure(rounds: int | None) -> Table:
             Goal("probe, more than python -c pass", more, PROBE_GOAL_MS, " ms"),
         ],
         notes=[
-            f"Wall time. {rounds} starts of `serve` with a database and a dbos source on SQLite.",
+            f"Wall time. {rounds} starts of `serve` with its guard, and with a database and a dbos source on SQLite.",
             f"{rounds * 3} interleaved runs of the others. Byte code is compiled before, as pip and ./dev setup do.",
         ],
     )
 
 
 def _first_answer_ms(environment: dict[str, str]) -> float:
-    subject = Subject("serve", "tasker_health", _LIVE, ("serve",), environment)
+    guard = {"TASKER_GUARD__ENABLED": "true", "TASKER_GUARD__PORT": str(free_port())}
+    subject = Subject("serve", "tasker_health", _LIVE, ("serve",), {**environment, **guard})
     began = time.perf_counter()
     subject.launch()
     try:
