@@ -103,6 +103,15 @@ def test_an_unfinished_request_is_busy_until_it_is_finished(room):
     assert room.count == (1, 0)
 
 
+def test_answers_are_sent_at_once(room):
+    """A second answer does not wait until the first one is acknowledged (Nagle's algorithm is off)."""
+    room.connect()
+    [descriptor] = room.connections._idle
+    with socket.socket(fileno=os.dup(descriptor)) as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert not accepted.getblocking()
+
+
 def test_the_longest_idle_makes_room(room, monkeypatch):
     """At the limit, who asked last stays."""
     monkeypatch.setattr(room.connections, "_most", 3)
