@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import re
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -185,7 +186,12 @@ class Database:
         connection: AsyncConnection = self._engine.connect()
         async with asyncio.timeout(self._connect_timeout_seconds):
             await self._resolver.resolve(self.url.host or "")
-            await connection.start()
+            try:
+                await connection.start()
+            except BaseException as error:
+                # Its frames and it hold each other: else the socket stays open until a garbage collection.
+                traceback.clear_frames(error.__traceback__)
+                raise
         self._connection, self._opened_file = connection, file
         return connection
 

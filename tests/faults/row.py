@@ -13,6 +13,7 @@ from faults.scene import Scene
 
 AT_ONCE = 200
 LIVE_SECONDS, STALLED_SECONDS = 3.0, STALL_SECONDS + 1.5
+READY_SECONDS, STALLED_READY_SECONDS = 2.0, 1.0  # the first is longer than one answer serves, so that runs are met
 HURRIED_BLOCK_SECONDS = 3
 _SETTLING_SECONDS = 15
 
@@ -116,12 +117,13 @@ def _ask_ready(scene: Scene, outcome: Outcome, probes: int, began: float) -> Non
     """Ask the guard, and the application, with many at once; ask `/live` meanwhile."""
     fault, pod = outcome.fault, scene.pod
     code = 503 if fault.reasons else 200
+    seconds = STALLED_READY_SECONDS if fault.stalls else READY_SECONDS
     asked = {"guard": pod.guard_port, **({"application": pod.port} if fault.asks_application else {})}
     for name, port in asked.items():
         pod.wait_for(port, code)
         live = Asker(pod.guard_port, LIVE, 50)
         try:
-            ready = ask(port, READY, probes, at_once=AT_ONCE)
+            ready = ask(port, READY, probes, at_once=AT_ONCE, seconds=seconds)
             _judge_live(scene, outcome, live.probes(), began)
         finally:
             live.end()
