@@ -109,7 +109,7 @@ def test_answers_are_sent_at_once(room):
     [descriptor] = room.connections._idle
     with socket.socket(fileno=os.dup(descriptor)) as accepted:
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert not accepted.getblocking()
+    assert not os.get_blocking(descriptor)
 
 
 def test_the_longest_idle_makes_room(room, monkeypatch):
