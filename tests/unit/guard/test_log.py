@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
+import threading
 
+from tasker_health.guard import log as log_module
 from tasker_health.guard.log import Log
 
 LINE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ WARNING tasker_health\.guard: (.*)\n")
+
+
+class Ready:
+    """Stands in for `select`: says that there is room."""
+
+    POLLOUT = select.POLLOUT
+
+    def poll(self, timeout=None):
+        """Return a poll object, or what it found."""
+        return self if timeout is None else True
+
+    def register(self, descriptor, events):
+        """Take note."""
 
 
 def test_lines_have_the_form_of_the_applications(tmp_path):
@@ -52,3 +69,24 @@ def test_a_closed_descriptor_is_no_error():
     os.close(reader)
     os.close(writer)
     Log(writer).warning("lost")
+
+
+def test_a_pipe_that_fills_up_meanwhile_is_not_waited_for(monkeypatch):
+    """Somebody else may take the room between the look and the write."""
+    reader, writer = os.pipe()
+    log = Log(writer)
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 1000)
+    os.set_blocking(writer, True)
+    monkeypatch.setattr(log_module, "select", Ready())
+    says = threading.Thread(target=log.warning, args=("dropped",))
+    says.start()
+    says.join(10)
+    waits = says.is_alive()
+    os.read(reader, 1 << 20)
+    says.join()
+    os.close(reader)
+    os.close(writer)
+    assert not waits
