@@ -20,6 +20,8 @@ class Fault:
         end: Makes it well again.
         reasons: Of `/ready` meanwhile; none: it is 200.
         stalls: Whether the event loop stands still; it ends by itself, and `/live` of the guard is 503 after the stall.
+        starves: Whether the application gets so little time that its checks may miss their deadline (503, `timeout`)
+            or its reports come too late (503, `stalled`): true answers, and how many depends on the machine.
         asks_application: Whether the application itself can answer `/ready` in time.
         is_database: Whether a peer can be put before it too.
         ends_twice: Whether it can be done again, for SIGTERM.
@@ -30,6 +32,7 @@ class Fault:
     end: Callable[[Scene], Any]
     reasons: tuple[str, ...] = ()
     stalls: bool = False
+    starves: bool = False
     asks_application: bool = True
     is_database: bool = False
     ends_twice: bool = True
@@ -72,8 +75,8 @@ FAULTS = [
     _blocked("loop blocked by time.sleep", "sleep"),
     _blocked("loop blocked by pure Python", "python"),
     _blocked("loop blocked, interpreter lock held", "interpreter"),
-    Fault("8 busy threads", lambda s: s.pod.tell("/threads"), Scene.calm, asks_application=False),
-    Fault("flood of requests", Scene.start_flood, Scene.calm, asks_application=False),
+    Fault("8 busy threads", lambda s: s.pod.tell("/threads"), Scene.calm, starves=True, asks_application=False),
+    Fault("flood of requests", Scene.start_flood, Scene.calm, starves=True, asks_application=False),
     Fault("clock set forward by a day", lambda s: s.pod.tell("/clock/86400"), Scene.calm),
     Fault("clock set back by a day", lambda s: s.pod.tell("/clock/-86400"), Scene.calm),
 ]

@@ -130,11 +130,14 @@ def _ask_ready(scene: Scene, outcome: Outcome, probes: int, began: float) -> Non
         if fault.stalls:
             ready = [probe for probe in ready if probe.sent_at + probe.seconds < scene.ends_at]
         outcome.ready[name] = ready
-        outcome.wrong += [
-            probe
-            for probe in ready
-            if probe.code != code or (fault.reasons and not set(fault.reasons) & set(probe.reasons))
-        ]
+        outcome.wrong += [probe for probe in ready if not _is_right(fault, probe, code)]
+
+
+def _is_right(fault: Fault, probe: Probe, code: int) -> bool:
+    """Return whether *probe* of `/ready` was answered with *code* and a reason of *fault*, or was starved truly."""
+    if fault.starves and probe.code == 503:
+        return bool({"timeout", "stalled"} & set(probe.reasons))
+    return probe.code == code and (not fault.reasons or bool(set(fault.reasons) & set(probe.reasons)))
 
 
 def _count(scene: Scene, outcome: Outcome) -> None:
