@@ -7,11 +7,18 @@ guard's own clock cannot be set for one process; it judges by CLOCK_MONOTONIC al
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import socket
+from pathlib import Path
+
 import pytest
 
 from faults.fault import FAULTS
 from faults.row import play, quantile
 from faults.scene import Scene
+from tasker_health.database import Database
+from tasker_health.errors import DatabaseFault
 
 PROBES = 300
 DEADLINE_SECONDS = 0.8
@@ -43,3 +50,23 @@ def test_probes_hold(scene, fault):
     assert outcome.end_seconds < END_SECONDS
     assert outcome.guard_gone
     assert "Traceback" not in outcome.log
+
+
+def test_an_attempt_to_connect_that_times_out_leaves_no_socket():
+    """It is closed at once, not by a garbage collection that may be far: the server counts it as a connection."""
+
+    async def play(port):
+        database = Database(f"postgresql://prober:prober@127.0.0.1:{port}/postgres")
+        open_before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        for _ in range(3):
+            with pytest.raises(DatabaseFault):
+                await database.run(lambda connection: None, deadline_seconds=0.1)
+        await database.close()  # waits for what was given up
+        return sum(1 for _ in Path("/proc/self/fd").iterdir()) - open_before
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gc.disable()
+        try:
+            assert asyncio.run(play(silent.getsockname()[1])) == 0
+        finally:
+            gc.enable()
