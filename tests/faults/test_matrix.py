@@ -60,7 +60,7 @@ def test_an_attempt_to_connect_that_times_out_leaves_no_socket():
         open_before = sum(1 for _ in Path("/proc/self/fd").iterdir())
         for _ in range(3):
             with pytest.raises(DatabaseFault):
-                await database.run(lambda connection: None, deadline_seconds=0.1)
+                await database.run(lambda _connection: None, deadline_seconds=0.1)
         await database.close()  # waits for what was given up
         return sum(1 for _ in Path("/proc/self/fd").iterdir()) - open_before
 
