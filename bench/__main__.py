@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
@@ -40,6 +41,7 @@ def main() -> int:
     names = names or [name for name in TABLES if name not in FAULTS]
     if unknown := [name for name in names if name not in TABLES]:
         parser.error(f"no table {unknown[0]}; there are {', '.join(TABLES)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended then, too
     print(f"Measured on {description()}\n", flush=True)
     for name in dict.fromkeys(names):
         table = TABLES[name](arguments.probes if name in FAULTS else arguments.rounds)
