@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tasker_health.cache import Cache
 from tasker_health.checks import Check
 from tasker_health.clock import Clock, SystemClock, timestamp
+from tasker_health.counters import Counters
 from tasker_health.errors import MonitorLoopError
 from tasker_health.kept import Kept
 from tasker_health.model import (
@@ -51,6 +52,7 @@ class Monitor:
 
     Attributes:
         clock: The same.
+        counters: What has been counted here.
         kept_liveness, kept_readiness, kept_status: What serves whoever asks now, without waiting.
     """
 
@@ -69,12 +71,14 @@ class Monitor:
         self._databases = databases
         self._critical = {check.name: check.critical for check in checks}
         self._groups = groups_of(checks)
-        self._runner = Runner(checks, self.clock)
-        self._status = Status(sources, cache, settings, self.clock)
+        self.counters = Counters()
+        self._runner = Runner(checks, self.clock, self.counters)
+        self._status = Status(sources, cache, settings, self.clock, self.counters)
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
         self.lags: Callable[[], bool] = lambda: False
+        self._lagged = False
         self._waiting_for: dict[str, None] = {}
         self.kept_liveness: Kept[Liveness] = Kept()
         self.kept_readiness: Kept[Readiness] = Kept()
@@ -84,6 +88,11 @@ class Monitor:
     def check_names(self) -> list[str]:
         """Names that `ready` can be asked for: of the checks, in the order of the answer, and of their groups."""
         return [*self._critical, *self._groups]
+
+    @property
+    def held_checks(self) -> int:
+        """How many checks still run beyond their deadline; a blocking one of them holds a thread."""
+        return self._runner.held
 
     async def start(self) -> None:
         """Take possession of the running event loop.
@@ -182,7 +191,10 @@ class Monitor:
 
     async def _run_checks(self) -> Readiness:
         results = await self._runner.run(self._settings.readiness_timeout_seconds)
-        if self.lags():
+        lags = self.lags()
+        self.counters.loop_stalls += lags and not self._lagged
+        self._lagged = lags
+        if lags:
             results["event_loop"] = _LAGS
         report = verdict(results, self._critical, timestamp(self.clock.now()))
         if not self._draining:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tasker_health.assessment import Reading
 from tasker_health.cache import Cache, Entry
 from tasker_health.clock import Clock
+from tasker_health.counters import SourceCounts
 from tasker_health.deadline import within
 from tasker_health.errors import SourceFault
 from tasker_health.model import Facts, Reason
@@ -36,13 +37,17 @@ class SourceReader:
         cache: Where its facts wait.
         settings: How old they may become.
         clock: Measures their age.
+        counts: Where lookups and readings are counted.
     """
 
-    def __init__(self, source: Source, cache: Cache, settings: HealthSettings, clock: Clock) -> None:
+    def __init__(
+        self, source: Source, cache: Cache, settings: HealthSettings, clock: Clock, counts: SourceCounts | None = None
+    ) -> None:
         self._source = source
         self._cache = cache
         self._settings = settings
         self._clock = clock
+        self._counts = counts or SourceCounts()
         self._refresh: SingleFlight[Entry] = SingleFlight(self._read)
         self._fault: Reason | None = None
 
@@ -60,7 +65,9 @@ class SourceReader:
         entry = await self._cache.get(self.name)
         age = 0.0 if entry is None else self._clock.monotonic() - entry.read_at_monotonic
         if entry is not None and (age < self._settings.cache_duration_seconds or self._may_serve_old(age)):
+            self._counts.hits += 1
             return self._as_reading(entry, own=False)
+        self._counts.misses += 1
         try:
             fresh = await self._refresh(self._patience_seconds(entry, age))
         except RunEndedError:
@@ -100,12 +107,15 @@ class SourceReader:
 
     async def _read(self) -> Entry:
         seconds = self._settings.status_timeout_seconds
+        self._counts.reads += 1
         # The moment before the snapshot: an age that is wrong is wrong on the safe side.
         read_at, read_at_monotonic = self._clock.now(), self._clock.monotonic()
         try:
             facts = _plausible(await within(self._source.read(seconds), seconds + _GRACE_SECONDS))
         except Exception as error:
-            self._note(reason_of(error), words_of(error))
+            reason = reason_of(error)
+            self._counts.failed(reason)
+            self._note(reason, words_of(error))
             raise
         entry = Entry(facts, read_at, read_at_monotonic)
         await self._cache.put(self.name, entry)

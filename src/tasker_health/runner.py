@@ -12,6 +12,8 @@ from msgspec.structs import replace
 
 from tasker_health.checks import Check
 from tasker_health.clock import Clock
+from tasker_health.counters import CheckCounts, Counters
+from tasker_health.damping import Damping
 from tasker_health.deadline import in_thread, retrieve
 from tasker_health.errors import CheckDegraded
 from tasker_health.model import CheckResult, CheckStatus, Reason
@@ -81,10 +83,12 @@ class Runner:
     Args:
         checks: What is looked at, in the order of the answer.
         clock: Measures how long each took.
+        counters: Where that is counted.
     """
 
-    def __init__(self, checks: Iterable[Check], clock: Clock) -> None:
-        self._slots = [_Slot(check, clock) for check in checks]
+    def __init__(self, checks: Iterable[Check], clock: Clock, counters: Counters | None = None) -> None:
+        counters = counters or Counters()
+        self._slots = [_Slot(check, clock, counters.check(check.name)) for check in checks]
 
     @property
     def held(self) -> int:
@@ -103,41 +107,13 @@ class Runner:
         await asyncio.sleep(0)
 
 
-class Damping:
-    """Keeps a check that flaps from being failed and well in turns.
-
-    Args:
-        fail_after: So many failures in a row make it failed; before that it is degraded, with their reason.
-        recover_after: So many good runs in a row make a failed check well; before that it stays as it was.
-    """
-
-    def __init__(self, fail_after: int, recover_after: int) -> None:
-        self._fail_after = fail_after
-        self._recover_after = recover_after
-        self._failures = self._recoveries = 0
-        self._failure: CheckResult | None = None
-
-    def __call__(self, result: CheckResult) -> CheckResult:
-        """Return what *result*, after all that came before it, amounts to."""
-        if result.status is CheckStatus.ERROR:
-            self._failures, self._recoveries = self._failures + 1, 0
-            if self._failure is None and self._failures < self._fail_after:
-                return replace(result, status=CheckStatus.DEGRADED)
-            self._failure = result
-            return result
-        self._failures, self._recoveries = 0, self._recoveries + 1
-        if self._failure is not None and self._recoveries < self._recover_after:
-            return self._failure
-        self._failure = None
-        return result
-
-
 class _Slot:
     """One check, its run under way, and what it answered last."""
 
-    def __init__(self, check: Check, clock: Clock) -> None:
+    def __init__(self, check: Check, clock: Clock, counts: CheckCounts) -> None:
         self.check = check
         self._clock = clock
+        self._counts = counts
         self._blocking = not _is_async(check)
         self._run: asyncio.Future[CheckResult] | None = None
         self._last: CheckResult = NOT_RUN
@@ -165,9 +141,12 @@ class _Slot:
             result, self.overdue = failed(Reason.TIMEOUT), True
             run.add_done_callback(self._returned)
             self.cancel()
+        took = self._clock.monotonic() - began
+        self._counts.ran(took)
+        self._counts.timeouts += result.reason is Reason.TIMEOUT
         result = self._damping(result)
         if getattr(self.check, "timed", True):
-            result = replace(result, response_time_ms=round((self._clock.monotonic() - began) * 1000))
+            result = replace(result, response_time_ms=round(took * 1000))
         self._note(result)
         return result
 

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from tasker_health.assessment import Assessment, Reading, assess
 from tasker_health.cache import Cache
 from tasker_health.clock import Clock, timestamp
+from tasker_health.counters import Counters
 from tasker_health.kept import Kept
 from tasker_health.model import CacheInfo, StatusReport
 from tasker_health.reading import SourceReader, read_all
@@ -25,16 +26,21 @@ class Status:
         cache: Where their facts wait.
         settings: How old facts may be, and from where on the system is degraded.
         clock: What time it is.
+        counters: Where lookups and readings are counted.
 
     Attributes:
         kept: The last report, while it is true as it stands.
     """
 
-    def __init__(self, sources: Sequence[Source], cache: Cache, settings: HealthSettings, clock: Clock) -> None:
+    def __init__(
+        self, sources: Sequence[Source], cache: Cache, settings: HealthSettings, clock: Clock, counters: Counters
+    ) -> None:
         self._cache = cache
         self._settings = settings
         self._clock = clock
-        self._readers = [SourceReader(source, cache, settings, clock) for source in sources]
+        self._readers = [
+            SourceReader(source, cache, settings, clock, counters.source(source.name)) for source in sources
+        ]
         self.kept: Kept[StatusReport] = Kept()
 
     async def report(self) -> StatusReport:

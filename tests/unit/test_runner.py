@@ -11,9 +11,10 @@ import pytest
 
 from tasker_health.checks import FunctionCheck
 from tasker_health.clock import SystemClock
+from tasker_health.damping import Damping
 from tasker_health.errors import CheckDegraded, CheckFailed
 from tasker_health.model import CheckResult, CheckStatus, Reason
-from tasker_health.runner import Damping, RunEndedError, Runner, SingleFlight
+from tasker_health.runner import RunEndedError, Runner, SingleFlight
 
 PATIENCE = 30
 

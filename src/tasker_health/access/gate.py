@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tasker_health.access import ACTION_INDEX, RESOURCE, Authenticator, BaseCoordinator, User
+from tasker_health.counters import AccessCounts
 from tasker_health.deadline import MOST_THREADS, in_thread, within
 from tasker_health.dotted import load_dotted
 from tasker_health.errors import AuthenticationError, ConfigurationError, SettingsError, UnauthorizedError
@@ -50,6 +51,9 @@ class Gate:
         authenticator: Used in place of `auth.authenticator_class`.
         coordinator_class: Used in place of `auth.authorization_coordinator_class`.
 
+    Attributes:
+        counts: How many requests were not let through.
+
     Raises:
         ConfigurationError: A switch is on without what it needs, or a class does not import or fit.
     """
@@ -73,6 +77,7 @@ class Gate:
         self._timeout_seconds = auth.timeout_seconds
         self._broken: dict[str, tuple[float, str]] = {}
         self._threads = asyncio.Semaphore(MOST_THREADS)
+        self.counts = AccessCounts()
 
     @property
     def open(self) -> bool:
@@ -95,10 +100,20 @@ class Gate:
             UnauthorizedError: Not permitted.
             AccessFault: The authenticator or the coordinator broke.
         """
-        user = None
-        if self._authenticator is not None:
-            user = await self._ask("Authentication", lambda: self._identify(request))
-        await self.authorize(user)
+        try:
+            user = None
+            if self._authenticator is not None:
+                user = await self._ask("Authentication", lambda: self._identify(request))
+            await self.authorize(user)
+        except AuthenticationError:
+            self.counts.authentication_failures += 1
+            raise
+        except UnauthorizedError:
+            self.counts.authorization_failures += 1
+            raise
+        except AccessFault:
+            self.counts.faults += 1
+            raise
 
     async def authorize(self, user: Any) -> None:
         """Pass when *user*, who is already authenticated, may read the status. Raises as `admit`."""

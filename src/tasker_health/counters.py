@@ -1,0 +1,90 @@
+"""What this process has counted since it started: plain numbers, added to where things happen, read by exporters.
+
+Everything runs on one event loop, so an increment needs no lock. Nothing here knows who reads it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+"""Upper bounds of the histogram of a check's time; what took longer is counted after the last one."""
+
+
+class CheckCounts:
+    """How often and how long one check has run.
+
+    Attributes:
+        by_bucket: Runs by the first bound of `BUCKETS_SECONDS` that they did not exceed.
+        seconds: How long they took altogether.
+        timeouts: How many of them ended with `timeout`.
+    """
+
+    __slots__ = ("by_bucket", "seconds", "timeouts")
+
+    def __init__(self) -> None:
+        self.by_bucket = [0] * (len(BUCKETS_SECONDS) + 1)
+        self.seconds = 0.0
+        self.timeouts = 0
+
+    def ran(self, seconds: float) -> None:
+        """Count one run."""
+        self.by_bucket[bisect_left(BUCKETS_SECONDS, seconds)] += 1
+        self.seconds += seconds
+
+
+class SourceCounts:
+    """How often the facts of one source were looked up and read.
+
+    Attributes:
+        hits, misses: Lookups that found facts young enough, and those that did not.
+        reads: Readings of the source that were begun.
+        errors: Readings that failed, by reason.
+    """
+
+    __slots__ = ("errors", "hits", "misses", "reads")
+
+    def __init__(self) -> None:
+        self.hits = self.misses = self.reads = 0
+        self.errors: dict[str, int] = {}
+
+    def failed(self, reason: str) -> None:
+        """Count a reading that failed with *reason*."""
+        self.errors[reason] = self.errors.get(reason, 0) + 1
+
+
+class AccessCounts:
+    """Who was not let in.
+
+    Attributes:
+        authentication_failures: Callers without valid credentials where they were needed.
+        authorization_failures: Callers who are known, but not permitted.
+        faults: Times that the authenticator or the coordinator broke.
+    """
+
+    __slots__ = ("authentication_failures", "authorization_failures", "faults")
+
+    def __init__(self) -> None:
+        self.authentication_failures = self.authorization_failures = self.faults = 0
+
+
+class Counters:
+    """The counts of one process.
+
+    Attributes:
+        checks, sources: The counts of each, by its name.
+        loop_stalls: How often the event loop began to lag by more than the warning.
+    """
+
+    def __init__(self) -> None:
+        self.checks: dict[str, CheckCounts] = {}
+        self.sources: dict[str, SourceCounts] = {}
+        self.loop_stalls = 0
+
+    def check(self, name: str) -> CheckCounts:
+        """Return the counts of the check *name*."""
+        return self.checks.setdefault(name, CheckCounts())
+
+    def source(self, name: str) -> SourceCounts:
+        """Return the counts of the source *name*."""
+        return self.sources.setdefault(name, SourceCounts())
