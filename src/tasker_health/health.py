@@ -16,6 +16,7 @@ from tasker_health.model import Liveness, Readiness, Startup, StatusReport
 from tasker_health.monitor import Monitor
 from tasker_health.settings import Settings
 from tasker_health.sources import Source
+from tasker_health.termination import Termination
 
 if TYPE_CHECKING:
     from tasker_health.database import Database
@@ -213,7 +214,11 @@ class Health:
         """
         from tasker_health.web.asgi import AsgiSkin
 
-        return AsgiSkin(self.endpoints, app, start=self.start, stop=self.stop, drain=self.drain)
+        seconds = self.settings.server.drain_seconds if self.settings.guard.enabled else 0
+        termination = Termination(seconds) if seconds else None
+        return AsgiSkin(
+            self.endpoints, app, start=self.start, stop=self.stop, drain=self.drain, termination=termination
+        )
 
     @property
     def endpoints(self) -> Endpoints:

@@ -9,78 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 
+from beside import PATIENCE_SECONDS, Beside, settings
 from served import Served, served
 from server import free_port, wait_until
-
-PATIENCE_SECONDS = 60
-
-
-class Beside:
-    """The guard of a server."""
-
-    def __init__(self, port):
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}/tasker/health"
-
-    def get(self, path):
-        """Return the answer over a new connection, or `None` where nobody listens."""
-        try:
-            return httpx.get(f"{self.url}/{path}", timeout=PATIENCE_SECONDS)
-        except httpx.TransportError:
-            return None
-
-    def becomes(self, path, code, words=""):
-        """Wait until *path* is answered with *code* and *words*, and return how long that took."""
-        began = time.monotonic()
-
-        def there():
-            answer = self.get(path)
-            return answer is not None and answer.status_code == code and words in answer.text
-
-        wait_until(there, f"the guard answers {path} with {code} {words}", PATIENCE_SECONDS)
-        return time.monotonic() - began
-
-    @property
-    def process(self):
-        """Process id of the guard, found by the port that it listens on."""
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if any(b"tasker_health.guard.process" in word for word in words) and self._listens(entry):
-                return int(entry.name)
-        return None
-
-    def _listens(self, entry):
-        inodes = {
-            line.split()[9]
-            for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-            if line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
-        }
-        for descriptor in (entry / "fd").iterdir():
-            try:
-                if any(str(descriptor.readlink()) == f"socket:[{inode}]" for inode in inodes):
-                    return True
-            except OSError:
-                continue
-        return False
 
 
 @pytest.fixture
 def guard():
     """A guard's place on a free port."""
     return Beside(free_port())
-
-
-def settings(guard, **more):
-    """Return the environment of a server with *guard*."""
-    return {"TASKER_GUARD__PORT": str(guard.port), "TASKER_HEALTH__LIVENESS_STALL_SECONDS": "5", **more}
 
 
 def test_it_answers_what_the_application_answers(guard):
@@ -233,53 +174,3 @@ def test_a_second_sigterm_hurries_it(guard):
     finally:
         server.stop()
         server.close()
-
-
-APPLICATION = """
-import time
-from tasker_health import Health
-
-health = Health()
-
-@health.check("block", critical=False)
-async def block():
-    pass
-
-async def app(scope, receive, send):
-    assert scope["type"] == "http"
-    if scope["path"] == "/block":
-        time.sleep(8)
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
-
-app = health.asgi(app)
-"""
-
-
-def test_workers_of_one_application_share_a_guard_and_one_that_blocks_is_degraded(guard, tmp_path):
-    """Two uvicorn workers: one guard; while one of them is wedged the pod is alive, ready, and says `workers`."""
-    (tmp_path / "application.py").write_text(APPLICATION)
-    port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
-    variables = settings(guard, TASKER_GUARD__ENABLED="true")
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "application:app", "--workers", "2", "--port", str(port)],
-            cwd=tmp_path,
-            env={**environment, **variables},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        guard.becomes("ready", 200)
-        blocked = threading.Thread(target=lambda: httpx.get(f"http://127.0.0.1:{port}/block", timeout=PATIENCE_SECONDS))
-        blocked.start()
-        guard.becomes("ready", 200, '"workers":{"status":"degraded","reason":"stalled"}')
-        assert guard.get("live").status_code == 200
-        blocked.join()
-        wait_until(lambda: "workers" not in guard.get("ready").text, "the worker is well again")
-        assert "block" in (tmp_path / "log").read_text()  # where its threads stood
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_SECONDS)
-    wait_until(lambda: guard.get("live") is None, "the guard ends with its workers")

@@ -18,8 +18,9 @@ import binascii
 import fcntl
 import mmap
 import os
-import struct
 import time
+
+from tasker_health.guard.packing import pack
 
 MAGIC = int.from_bytes(b"THGUARD1", "little")
 SLOTS = 128
@@ -49,8 +50,6 @@ THREAD = 4
 """Flag: the heartbeat is a thread's, of a worker without an event loop: it proves that the interpreter runs."""
 
 SIZE = _REPORTS + SLOTS * REPORT_BYTES
-
-_ENTRY = struct.Struct("<HHI")
 
 
 class Memory:
@@ -230,32 +229,6 @@ class Slot:
     def sequence(self) -> int:
         """Count of the sequence lock."""
         return int(self._words[self._at + _SEQUENCE])
-
-
-def pack(reports: dict[str, tuple[int, bytes]]) -> bytes:
-    """Return *reports* as bytes for `unpack`."""
-    parts = []
-    for name, (code, body) in reports.items():
-        encoded = name.encode("ascii")
-        parts += [_ENTRY.pack(len(encoded), code, len(body)), encoded, body]
-    return b"".join(parts)
-
-
-def unpack(data: bytes) -> dict[str, tuple[int, bytes]]:
-    """Return the reports that were packed into *data*; `{}` for what was not packed by `pack`."""
-    reports = {}
-    at = 0
-    while at < len(data):
-        if at + _ENTRY.size > len(data):
-            return {}
-        name_length, code, body_length = _ENTRY.unpack_from(data, at)
-        at += _ENTRY.size
-        name, body = data[at : at + name_length], data[at + name_length : at + name_length + body_length]
-        at += name_length + body_length
-        if at > len(data) or not name.isascii():
-            return {}
-        reports[name.decode("ascii")] = (code, body)
-    return reports
 
 
 def start_time(pid: int) -> int:

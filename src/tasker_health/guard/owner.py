@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -17,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tasker_health.errors import ConfigurationError
-from tasker_health.guard.memory import DUMPS_STACKS, Memory, Slot
+from tasker_health.guard.lifeline import GREETING
+from tasker_health.guard.memory import DUMPS_STACKS, Memory, Slot, is_running
 from tasker_health.listening import listen
 from tasker_health.settings import Settings
 
@@ -92,7 +94,7 @@ class Guard:
         needed = False
         if self._memory is not None and self.slot is not None:
             self.slot.give_back()
-            needed = bool(self._memory.taken())
+            needed = any(is_running(slot.pid, slot.started) for slot in self._memory.taken())
         self._let_go()
         if self._process is not None and not needed:
             self._process.kill()
@@ -144,9 +146,11 @@ class Guard:
     def _join(self) -> bool:
         """Ask the guard that is there for its memory; return whether it gave it."""
         tie = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        tie.settimeout(1)
+        # With a timeout, connecting while others queue fails at once (unix(7), EAGAIN); so the kernel keeps the time.
+        tie.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 1, 0))
         try:
             tie.connect(self._name)
+            tie.settimeout(1)
             self._use(Memory(_descriptor_from(tie)))
         except (OSError, ValueError):
             tie.close()
@@ -216,14 +220,17 @@ def _descriptor_from(tie: socket.socket) -> int:
     Raises:
         OSError: None was.
     """
-    _, ancillary, _, _ = tie.recvmsg(64, socket.CMSG_SPACE(_DESCRIPTOR_BYTES))
+    # Closed on exec from the first moment: a process that another thread spawns just now inherits nothing.
+    greeting, ancillary, _, _ = tie.recvmsg(64, socket.CMSG_SPACE(_DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC)
     handed = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             handed.frombytes(data[:_DESCRIPTOR_BYTES])
     if not handed:
         raise OSError("no descriptor was handed over")
-    os.set_inheritable(handed[0], False)  # noqa: FBT003 -- the standard library's own signature
+    if greeting != GREETING:
+        os.close(handed[0])
+        raise OSError("who answered is no guard of this version")
     return int(handed[0])
 
 

@@ -98,7 +98,7 @@ class GuardProcess:
         paused = runs_at - self._ran_at
         self._ran_at = runs_at
         if paused > _PAUSE_NS:
-            self._watch.grant(now)
+            self._watch.grant(now, paused)
             self._looked_at = 0
             self._log.info(f"this guard did not run for {paused / SECOND:.1f} s; heartbeats are judged anew from now")
 

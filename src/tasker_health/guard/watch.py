@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tasker_health.guard.following import Followed, Following
 from tasker_health.guard.log import Log
-from tasker_health.guard.memory import DUMPS_STACKS, THREAD, Memory, Slot, unpack
+from tasker_health.guard.memory import DUMPS_STACKS, THREAD, Memory, Slot
+from tasker_health.guard.packing import unpack
 
 SECOND = 1_000_000_000
 
@@ -15,9 +16,14 @@ class Worker:
     Attributes:
         fresh: Whether its heartbeat was fresh when it was looked at last.
         told_ns: Its last heartbeat when the log was told that it stalls; 0: it was not.
+        beat_ns: Its last heartbeat that was looked at.
+        ran_ns: How long the guard had run when it saw that one first.
     """
 
-    __slots__ = ("_reports", "_sequence", "fresh", "pid", "process", "slot", "started", "told_ns")
+    __slots__ = (
+        *("_reports", "_sequence", "beat_ns", "fresh", "pid", "process", "ran_ns", "slot", "started"),
+        *("told_ns",),
+    )
 
     def __init__(self, slot: Slot, pid: int, started: int, process: Followed) -> None:
         self.slot = slot
@@ -25,7 +31,7 @@ class Worker:
         self.started = started
         self.process = process
         self.fresh = True
-        self.told_ns = 0
+        self.told_ns = self.beat_ns = self.ran_ns = 0
         self._sequence = -1
         self._reports: dict[str, tuple[int, bytes]] = {}
 
@@ -72,10 +78,16 @@ class Watch:
         self.reason = ""
         self.stalled_seconds = 0.0
         self.since = 0
+        self._paused_ns = 0
 
-    def grant(self, now: int) -> None:
-        """Hold nothing against anybody that is older than *now*: this guard itself did not run before."""
+    def grant(self, now: int, paused_ns: int) -> None:
+        """Hold nothing against anybody that is older than *now*: this guard itself did not run for *paused_ns*.
+
+        A guard that is starved again and again would so never see a stall. Therefore who has not beaten while it
+        did run for twice the threshold, all in all, stalls whatever was granted.
+        """
         self.since = now
+        self._paused_ns += paused_ns
 
     def look(self, now: int) -> None:
         """Judge all heartbeats at *now*, by CLOCK_MONOTONIC in nanoseconds."""
@@ -108,7 +120,10 @@ class Watch:
     def _age(self, worker: Worker, now: int) -> int:
         """Return the age of a heartbeat in nanoseconds, and note what it says."""
         beat = worker.slot.beat_ns
-        age = now - max(beat, self.since)
+        ran = now - self._paused_ns
+        if beat != worker.beat_ns:
+            worker.beat_ns, worker.ran_ns = beat, ran
+        age = max(now - max(beat, self.since), ran - worker.ran_ns - self._stall_ns)
         worker.fresh = age <= self._stall_ns
         if not worker.fresh and not worker.told_ns:
             worker.told_ns = beat

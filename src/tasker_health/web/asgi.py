@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from tasker_health.request import Request
+from tasker_health.termination import Termination
 from tasker_health.web.endpoints import Endpoints
 
 Scope = MutableMapping[str, Any]
@@ -25,15 +26,26 @@ class AsgiSkin:
         start: Awaited when the server starts.
         stop: Awaited when the server stops.
         drain: Awaited when it begins to stop.
+        termination: Has it drained before the server gets SIGTERM; `None`: the server does so itself.
     """
 
-    def __init__(self, endpoints: Endpoints, app: App | None, *, start: Hook, stop: Hook, drain: Hook) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        app: App | None,
+        *,
+        start: Hook,
+        stop: Hook,
+        drain: Hook,
+        termination: Termination | None = None,
+    ) -> None:
         self._endpoints = endpoints
         self._at_once = endpoints.at_once
         self._app = app
         self._start = start
         self._stop = stop
         self._drain = drain
+        self._termination = termination
         self._draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,6 +75,16 @@ class AsgiSkin:
         self._draining = True
         await self._drain()
 
+    async def _begin(self) -> None:
+        await self._start()
+        if self._termination is not None:
+            self._termination.watch(self.drain)
+
+    async def _end(self) -> None:
+        if self._termination is not None:
+            self._termination.leave()
+        await self._stop()
+
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
@@ -83,7 +105,7 @@ class AsgiSkin:
             nonlocal phase
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self._start()
+                await self._begin()
             phase = message["type"]
             return message
 
@@ -91,7 +113,7 @@ class AsgiSkin:
             nonlocal phase
             phase = message["type"]
             if phase != "lifespan.startup.complete":
-                await self._stop()
+                await self._end()
             await send(message)
 
         try:
@@ -100,16 +122,16 @@ class AsgiSkin:
                 return
         except Exception:
             if phase:
-                await self._stop()
+                await self._end()
                 raise
         await self._lifespan_of_ours(receive, send)
 
     async def _lifespan_of_ours(self, receive: Receive, send: Send) -> None:
         await receive()
-        await self._start()
+        await self._begin()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._stop()
+        await self._end()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -57,6 +57,11 @@ class Rooms:
         self.watch.look(int(self.now * SECOND))
         self.answers.renew(int(self.now * SECOND))
 
+    def pause(self, seconds):
+        """Let *seconds* pass in which the guard does not run, and notice it."""
+        self.now += seconds
+        self.watch.grant(int(self.now * SECOND), seconds * SECOND)
+
 
 @pytest.fixture
 def rooms(monkeypatch):

@@ -23,10 +23,9 @@ from tasker_health.guard.memory import (
     SLOTS,
     Memory,
     is_running,
-    pack,
     start_time,
-    unpack,
 )
+from tasker_health.guard.packing import pack, unpack
 
 OPEN = "import os, sys; from tasker_health.guard.memory import Memory; memory = Memory(int(sys.argv[1]))\n"
 

@@ -112,7 +112,7 @@ def test_a_report_grows_old(rooms):
     assert rooms.reports.ready() == (200, b"{}")
     rooms.look(0.001)
     assert rooms.reports.ready()[0] == 503
-    rooms.watch.grant(int(rooms.now * 1e9))
+    rooms.watch.grant(int(rooms.now * 1e9), 0)
     rooms.look(5)
     assert rooms.reports.ready() == (200, b"{}")
 

@@ -72,13 +72,35 @@ def test_a_grant_is_for_what_was_before_it(rooms):
     """After it a full threshold passes before anybody is dead; the log neither repeats nor takes back itself."""
     rooms.memory.take()
     rooms.look(31)
-    rooms.now += 100
-    rooms.watch.grant(int(rooms.now * 1e9))
+    rooms.pause(100)
     rooms.look(30)
     assert rooms.watch.alive
     rooms.look(1)
     assert verdict(rooms) == ("event_loop_stalled", 31)
     assert len(rooms.log.lines) == 1
+
+
+def test_grants_without_end_hide_no_stall(rooms):
+    """A guard that is starved again and again tells a stall once it has run for two thresholds in all."""
+    rooms.memory.take()
+    rooms.look()
+    for _ in range(6):
+        rooms.look(10)
+        assert rooms.watch.alive
+        rooms.pause(2)
+    rooms.look(0.001)
+    assert not rooms.watch.alive
+
+
+def test_grants_without_end_hold_nothing_against_who_beats(rooms):
+    """A heartbeat that is seen, however rarely, begins anew."""
+    slot = rooms.memory.take()
+    for _ in range(20):
+        rooms.look(10)
+        rooms.pause(100)
+        slot.beat()
+        rooms.look(5)
+        assert rooms.watch.alive
 
 
 def test_a_heartbeat_from_the_future_is_fresh(rooms):

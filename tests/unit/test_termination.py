@@ -1,0 +1,122 @@
+"""SIGTERM of an application that somebody else's server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from tasker_health.termination import Termination
+
+
+@pytest.fixture
+def handed_on():
+    """What a server's own handler was called with; the handler is there."""
+    calls = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: calls.append(number))
+    yield calls
+    signal.signal(signal.SIGTERM, before)
+
+
+async def until(condition):
+    """Wait until *condition* holds, for a minute."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def test_it_drains_and_then_hands_the_signal_on(handed_on):
+    """First the drain, later the server's own handler, once."""
+    drained = []
+
+    async def drain():
+        drained.append(list(handed_on))
+
+    async def run():
+        termination = Termination(0.05)
+        assert termination.watch(drain)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: handed_on)
+        termination.leave()
+
+    asyncio.run(run())
+    assert (drained, handed_on) == ([[]], [signal.SIGTERM])
+
+
+def test_a_second_signal_is_handed_on_at_once(handed_on):
+    """However long the drain."""
+
+    async def drain():
+        pass
+
+    async def run():
+        termination = Termination(600)
+        termination.watch(drain)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: handed_on)
+        termination.leave()
+
+    asyncio.run(run())
+    assert handed_on == [signal.SIGTERM]
+
+
+def test_a_drain_that_fails_keeps_nobody_running(handed_on):
+    """The signal is handed on whatever the drain did."""
+
+    async def drain():
+        raise OSError("no")
+
+    async def run():
+        termination = Termination(0)
+        termination.watch(drain)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: handed_on)
+        termination.leave()
+
+    asyncio.run(run())
+    assert handed_on == [signal.SIGTERM]
+
+
+def test_it_leaves_what_it_found(handed_on):
+    """Afterwards the server's own handler is there again, unless somebody has put another one in its place."""
+
+    async def run():
+        before = signal.getsignal(signal.SIGTERM)
+        termination = Termination(1)
+        termination.watch(asyncio.Event().wait)
+        assert signal.getsignal(signal.SIGTERM) is not before
+        termination.leave()
+        assert signal.getsignal(signal.SIGTERM) is before
+        termination.watch(asyncio.Event().wait)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        termination.leave()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+    asyncio.run(run())
+
+
+def test_where_it_cannot_stand_before_a_handler_it_says_so(handed_on):
+    """In a thread, before the event loop's own handler, and where nobody handles the signal."""
+
+    async def watch():
+        return Termination(1).watch(asyncio.Event().wait)
+
+    async def before_the_loop():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
+        try:
+            return await watch()
+        finally:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(asyncio.run(watch())))
+    thread.start()
+    thread.join()
+    answers.append(asyncio.run(before_the_loop()))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    answers.append(asyncio.run(watch()))
+    assert answers == [False, False, False]
