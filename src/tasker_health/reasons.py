@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from tasker_health.errors import CheckFailed, DatabaseFault, SourceFault
 from tasker_health.model import Reason
-from tasker_health.settings import redacted
+from tasker_health.redaction import redacted
 
 _SQLSTATE = {
     "28": Reason.AUTHENTICATION_FAILED,

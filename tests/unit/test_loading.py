@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.loading import load_settings, load_with_origins
-from tasker_health.settings import Settings, redacted
+from tasker_health.redaction import redacted
+from tasker_health.settings import Settings
 
 
 def test_without_anything_the_defaults_of_the_contract_hold():

@@ -15,8 +15,9 @@ from tasker_health.deadline import MOST_THREADS, in_thread, within
 from tasker_health.dotted import load_dotted
 from tasker_health.errors import AuthenticationError, ConfigurationError, SettingsError, UnauthorizedError
 from tasker_health.reasons import words_of
+from tasker_health.redaction import redacted
 from tasker_health.request import Request
-from tasker_health.settings import Settings, redacted
+from tasker_health.settings import Settings
 
 log = logging.getLogger(__name__)
 

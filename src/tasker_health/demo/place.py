@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from tasker_health.demo.slots import AdvisorySlots, FileSlots, Slots
 from tasker_health.errors import ConfigurationError
-from tasker_health.settings import redacted
+from tasker_health.redaction import redacted
 
 DEFAULT_FILE = Path(".tasker-health") / "shop.sqlite"
 

@@ -16,7 +16,7 @@ from tasker_health.demo.orders import Placing, placings
 from tasker_health.demo.place import Place
 from tasker_health.demo.slots import Slots, take_lowest
 from tasker_health.demo.workflow import order_workflow, quieten_dbos
-from tasker_health.settings import redacted
+from tasker_health.redaction import redacted
 
 log = logging.getLogger(__name__)
 

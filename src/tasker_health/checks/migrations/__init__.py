@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from tasker_health.database import Database
 from tasker_health.errors import CheckDegraded, CheckFailed, SettingsError
 from tasker_health.model import Reason
-from tasker_health.settings import redacted
+from tasker_health.redaction import redacted
 
 KIND = "migrations.kind"
 LOCATION = "migrations.location"

@@ -6,37 +6,27 @@ made once, at the edge, and passed in. Values that may hold a secret are `Secret
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
+from tasker_health.settings.access import AuthSettings
+from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Path, Port, PositiveSeconds, Ratio, Seconds
 
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("a number, not true or false")  # noqa: TRY004 -- pydantic takes a ValueError
-    return value
-
-
-_Number = BeforeValidator(_no_bool)
-_TEN_YEARS = 315_360_000
-"""Longest duration: beyond it the arithmetic of dates ends."""
-
-Seconds = Annotated[float, _Number, Field(ge=0, le=_TEN_YEARS, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, _Number, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
-Ratio = Annotated[float, _Number, Field(ge=0, le=1, allow_inf_nan=False)]
-Port = Annotated[int, _Number, Field(ge=0, le=65535)]
-Count = Annotated[int, _Number, Field(ge=1)]
-
-CHECK_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-
-
-def _clean_prefix(value: str) -> str:
-    if value in {"", "/"}:
-        return ""
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or any(part in {".", ".."} for part in value.split("/")):
-        raise ValueError("a path such as /tasker, without a slash at its end")
-    return value
+__all__ = [
+    "CHECK_NAME",
+    "AuthSettings",
+    "CacheSettings",
+    "DatabaseSettings",
+    "ExporterSettings",
+    "GuardSettings",
+    "HealthSettings",
+    "LogSettings",
+    "MigrationsSettings",
+    "ServerSettings",
+    "Settings",
+    "SourceSettings",
+]
 
 
 def _source_name(value: str) -> str:
@@ -51,20 +41,12 @@ def _cache_url(value: SecretStr) -> SecretStr:
     return value
 
 
-class Group(BaseModel):
-    """A group of settings: immutable, and without unknown names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class ServerSettings(Group):
     """The standalone server."""
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one and prints it.")
-    prefix: Annotated[str, AfterValidator(_clean_prefix)] = Field(
-        "/tasker", description="Path under which every endpoint stands."
-    )
+    prefix: Path = Field("/tasker", description="Path under which every endpoint stands.")
     drain_seconds: Seconds = Field(
         10, description="How long requests are still answered after SIGTERM at most, before the server stops."
     )
@@ -107,16 +89,6 @@ class HealthSettings(Group):
     migrations_ahead: Literal["degraded", "error"] = Field(
         "degraded", description="What a database ahead of the code is."
     )
-
-
-class AuthSettings(Group):
-    """Who may read the status."""
-
-    authentication_enabled: bool = Field(False, description="Ask callers who they are.")
-    authenticator_class: str | None = Field(None, description="Dotted path of the authenticator.")
-    authorization_enabled: bool = Field(False, description="Ask whether the caller may.")
-    authorization_coordinator_class: str | None = Field(None, description="Dotted path of the coordinator.")
-    timeout_seconds: PositiveSeconds = Field(2, description="Longest wait for the authenticator or the coordinator.")
 
 
 class CacheSettings(Group):
@@ -194,13 +166,3 @@ class Settings(Group):
     sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
     exporters: ExporterSettings = ExporterSettings()
     log: LogSettings = LogSettings()
-
-
-# Up to the last @ of the word: a user name may have one too.
-_USER_IN_URL = re.compile(r"://\S*@")
-_SECRET_IN_QUERY = re.compile(r"((?:pwd|pass|passwd|password|secret|token|key)\w*(?:=|%3D))[^&\s]+", re.IGNORECASE)
-
-
-def redacted(text: str) -> str:
-    """Return *text* with the users and passwords of URLs, and the secrets of queries, replaced by stars."""
-    return _USER_IN_URL.sub("://***@", _SECRET_IN_QUERY.sub(r"\1***", text))

@@ -1,0 +1,44 @@
+"""What values settings can have, and what every group of them has in common."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")  # noqa: TRY004 -- pydantic takes a ValueError
+    return value
+
+
+_Number = BeforeValidator(_no_bool)
+_TEN_YEARS = 315_360_000
+"""Longest duration: beyond it the arithmetic of dates ends."""
+
+Seconds = Annotated[float, _Number, Field(ge=0, le=_TEN_YEARS, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, _Number, Field(gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
+Ratio = Annotated[float, _Number, Field(ge=0, le=1, allow_inf_nan=False)]
+Port = Annotated[int, _Number, Field(ge=0, le=65535)]
+Count = Annotated[int, _Number, Field(ge=1)]
+
+CHECK_NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+
+
+def _clean_prefix(value: str) -> str:
+    if value in {"", "/"}:
+        return ""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value) or any(part in {".", ".."} for part in value.split("/")):
+        raise ValueError("a path such as /tasker, without a slash at its end")
+    return value
+
+
+Path = Annotated[str, AfterValidator(_clean_prefix)]
+
+
+class Group(BaseModel):
+    """A group of settings: immutable, and without unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
