@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,24 @@ This page is made from the table in the code.
 
 def page() -> str:
     """Return the page as it should be."""
-    parts = [INTRODUCTION]
-    for group, info in Settings.model_fields.items():
-        model = _model(info.annotation)
-        if model is None or not model.model_fields:
+    return "\n".join([INTRODUCTION, *_sections("", Settings)])
+
+
+def _sections(above: str, group: type[BaseModel]) -> Iterator[str]:
+    """Yield one section for each group of settings in *group*, and for those in them."""
+    for key, field in group.model_fields.items():
+        model = _model(field.annotation)
+        if model is None:
             continue
-        name = f"{group}.<name>" if group == "sources" else group
-        parts.append(f"## {name}\n\n{(model.__doc__ or '').strip()}\n")
-        rows = [_row(field.alias or key, field) for key, field in model.model_fields.items()]
-        parts.append("| name | default | what it does |\n|---|---|---|\n" + "\n".join(rows) + "\n")
-    return "\n".join(parts)
+        by_name = getattr(field.annotation, "__origin__", None) is dict
+        name = f"{above}{key}{'.<name>' if by_name else ''}"
+        rows = [
+            _row(each.alias or own, each) for own, each in model.model_fields.items() if not _model(each.annotation)
+        ]
+        if rows:
+            table = "| name | default | what it does |\n|---|---|---|\n" + "\n".join(rows)
+            yield f"## {name}\n\n{(model.__doc__ or '').strip()}\n\n{table}\n"
+        yield from _sections(f"{name}.", model)
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

@@ -6,6 +6,7 @@ Everything runs on one event loop, so an increment needs no lock. Nothing here k
 from __future__ import annotations
 
 from bisect import bisect_left
+from typing import NamedTuple
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of the histogram of a check's time; what took longer is counted after the last one."""
@@ -88,3 +89,15 @@ class Counters:
     def source(self, name: str) -> SourceCounts:
         """Return the counts of the source *name*."""
         return self.sources.setdefault(name, SourceCounts())
+
+
+class Vitals(NamedTuple):
+    """What the heartbeat and the guard of this process tell; `None` where there is none.
+
+    Attributes:
+        loop_lag_seconds: How late the last heartbeat of the event loop was.
+        guard_restarts: How often the guard has been started again.
+    """
+
+    loop_lag_seconds: float | None = None
+    guard_restarts: int | None = None

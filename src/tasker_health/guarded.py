@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from tasker_health.counters import Vitals
 from tasker_health.guard.heartbeat import Heartbeat
 from tasker_health.guard.memory import DRAINING
 from tasker_health.guard.owner import Guard
@@ -37,6 +38,11 @@ class Guarded:
         self._due = asyncio.Event()
         self.guard.renewed = self._due.set  # a new guard knows nothing yet
         self._draining = False
+
+    @property
+    def vitals(self) -> Vitals:
+        """What the heartbeat and the guard tell, for exporters."""
+        return Vitals(self.heartbeat.lag_seconds, self.guard.restarts)
 
     def open(self) -> None:
         """Start the guard, so that its port answers before slow start-up work begins.

@@ -10,6 +10,7 @@ from tasker_health.cache.memory import MemoryCache
 from tasker_health.checks import Check, FunctionCheck, validated
 from tasker_health.checks.configuration import ConfigurationCheck
 from tasker_health.clock import Clock
+from tasker_health.counters import Vitals
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
 from tasker_health.model import Liveness, Readiness, Startup, StatusReport
@@ -204,6 +205,7 @@ class Health:
 
             self._guarded = Guarded(self.settings, self.endpoints.reports, alone=alone)
             self.monitor.lags = lambda: self._guarded is not None and self._guarded.heartbeat.lags
+            self.monitor.vitals = lambda: self._guarded.vitals if self._guarded is not None else Vitals()
         self._guarded.open()
         return self._guarded.guard.url
 
@@ -226,7 +228,7 @@ class Health:
         from tasker_health.web.endpoints import Endpoints
 
         if self._endpoints is None:
-            self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix)
+            self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix, self._exporter)
         return self._endpoints
 
     @property
@@ -250,10 +252,11 @@ class Health:
             )
 
     def _add_built_in(self) -> None:
-        from tasker_health.assembly import built_in_checks, built_in_sources
+        from tasker_health.assembly import built_in_checks, built_in_sources, metrics_exporter
 
         for check in built_in_checks(self.settings, self._databases):
             self.add_check(check)
         self.add_check(ConfigurationCheck([self._gate.problems]))
         for source in built_in_sources(self.settings):
             self.add_source(source)
+        self._exporter = metrics_exporter(self.settings)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tasker_health.cache import Cache
 from tasker_health.checks import Check
 from tasker_health.clock import Clock, SystemClock, timestamp
-from tasker_health.counters import Counters
+from tasker_health.counters import Counters, Vitals
 from tasker_health.errors import MonitorLoopError
 from tasker_health.kept import Kept
 from tasker_health.model import (
@@ -78,6 +78,7 @@ class Monitor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False
         self.lags: Callable[[], bool] = lambda: False
+        self.vitals: Callable[[], Vitals] = Vitals
         self._lagged = False
         self._waiting_for: dict[str, None] = {}
         self.kept_liveness: Kept[Liveness] = Kept()
@@ -88,6 +89,11 @@ class Monitor:
     def check_names(self) -> list[str]:
         """Names that `ready` can be asked for: of the checks, in the order of the answer, and of their groups."""
         return [*self._critical, *self._groups]
+
+    @property
+    def service_name(self) -> str:
+        """The name of the service."""
+        return self._settings.service_name
 
     @property
     def held_checks(self) -> int:

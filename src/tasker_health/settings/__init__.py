@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from tasker_health.settings.access import AuthSettings
+from tasker_health.settings.exporters import ExporterSettings, PrometheusSettings
 from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Path, Port, PositiveSeconds, Ratio, Seconds
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "HealthSettings",
     "LogSettings",
     "MigrationsSettings",
+    "PrometheusSettings",
     "ServerSettings",
     "Settings",
     "SourceSettings",
@@ -144,10 +146,6 @@ class LogSettings(Group):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
     format: Literal["text", "json"] = Field("text", description="One line a record, as text or as JSON.")
     probes: bool = Field(False, description="Write a line for every probe answered.")
-
-
-class ExporterSettings(Group):
-    """Exporters by name."""
 
 
 SourceName = Annotated[str, AfterValidator(_source_name)]

@@ -7,19 +7,19 @@ import posixpath
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tasker_health.access import PERMISSION
-from tasker_health.access.gate import AccessFault, Gate
-from tasker_health.errors import AuthenticationError, UnauthorizedError
+from tasker_health.access.gate import Gate
+from tasker_health.exporters import PullExporter
 from tasker_health.kept import Kept
-from tasker_health.model import Problem, SystemStatus
+from tasker_health.model import SystemStatus
 from tasker_health.monitor import Monitor
 from tasker_health.request import Request
 from tasker_health.web.openapi import document
+from tasker_health.web.refusal import FAULT, NOT_ALLOWED, NOT_FOUND, problem, refusal
 from tasker_health.web.render import Answer, render, rendered
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
-OK, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED, FAULT, UNAVAILABLE = 200, 401, 403, 404, 405, 500, 503
+OK, UNAVAILABLE = 200, 503
 
 _READS = ("GET", "HEAD")  # two comparisons are faster than a hash
 
@@ -33,14 +33,15 @@ class Endpoints:
         monitor: Who knows.
         gate: Who may read the status.
         prefix: Path above every endpoint, without a slash at its end; may be empty.
+        exporter: Renders the metrics; `None`: there are none.
     """
 
-    def __init__(self, monitor: Monitor, gate: Gate, prefix: str) -> None:
+    def __init__(self, monitor: Monitor, gate: Gate, prefix: str, exporter: PullExporter | None = None) -> None:
         self._monitor = monitor
         self._gate = gate
         self._root = f"{prefix}/health"
         self._ready_below = f"{prefix}/health/ready/"
-        self._openapi = render(OK, document(prefix))
+        self._openapi = render(OK, document(prefix, metrics=exporter is not None))
         self._by_path: dict[str, Endpoint] = {
             f"{self._root}/live": self._live,
             f"{self._root}/ready": self._ready,
@@ -49,6 +50,10 @@ class Endpoints:
             self._root: self._status,
             f"{prefix}/openapi.json": self._document,
         }
+        if exporter is not None:
+            from tasker_health.web.metrics import Metrics
+
+            self._by_path[f"{prefix}/metrics"] = Metrics(monitor, gate, exporter).answer
         self._monotonic = monitor.clock.monotonic
         self._kept: dict[str, Kept[Any]] = {
             f"{self._root}/live": monitor.kept_liveness,
@@ -86,13 +91,13 @@ class Endpoints:
         try:
             endpoint = self._by_path.get(path) or self._one_check(path)
             if endpoint is None:
-                return _problem(NOT_FOUND, "Not Found", "There is no such endpoint or check")
+                return problem(NOT_FOUND, "Not Found", "There is no such endpoint or check")
             if method not in _READS:
-                return _problem(NOT_ALLOWED, "Method Not Allowed", f"{method} is not allowed; use GET or HEAD")
+                return problem(NOT_ALLOWED, "Method Not Allowed", f"{method} is not allowed; use GET or HEAD")
             return await endpoint(request)
         except Exception:
             log.exception("%s %s failed", method, path)
-            return _problem(FAULT, "Internal Server Error", "The answer could not be made; the log says why")
+            return problem(FAULT, "Internal Server Error", "The answer could not be made; the log says why")
 
     async def reports(self) -> dict[str, tuple[int, bytes]]:
         """Return what the guard answers with: startup, readiness as a whole and by check; status code and body."""
@@ -135,32 +140,9 @@ class Endpoints:
 
     async def _status(self, request: Request) -> Answer:
         if not self._gate.open:
-            denied = await self._denied(request)
+            denied = await refusal(self._gate, request)
             if denied is not None:
                 return denied
         report = await self._monitor.status()
         unhealthy = report.status is SystemStatus.UNHEALTHY
         return rendered(self._monitor.kept_status, UNAVAILABLE if unhealthy else OK, report)
-
-    async def _denied(self, request: Request) -> Answer | None:
-        """Return why the sender of *request* may not read the status, or `None` when it may."""
-        try:
-            await self._gate.admit(request)
-        except AuthenticationError:
-            return _problem(UNAUTHORIZED, "Unauthorized", "Valid credentials are required to read the status")
-        except UnauthorizedError:
-            resource, _, action = PERMISSION.partition(":")
-            return _problem(FORBIDDEN, "Forbidden", f"Not authorized to {action} on {resource}")
-        except AccessFault as fault:
-            return _problem(FAULT, fault.error, "Who may read the status cannot be decided; the log says why")
-        return None
-
-
-_EXTRA_HEADERS = {
-    UNAUTHORIZED: ((b"www-authenticate", b'Bearer realm="tasker_health"'),),
-    NOT_ALLOWED: ((b"allow", b"GET, HEAD"),),
-}
-
-
-def _problem(status: int, error: str, message: str) -> Answer:
-    return render(status, Problem(error=error, message=message), _EXTRA_HEADERS.get(status, ()))

@@ -19,8 +19,8 @@ _REFUSALS = {
 }
 
 
-def document(prefix: str) -> dict[str, Any]:
-    """Return the document for endpoints under *prefix*."""
+def document(prefix: str, *, metrics: bool) -> dict[str, Any]:
+    """Return the document for endpoints under *prefix*, with the *metrics* or without."""
     _, components = msgspec.json.schema_components(_REPORTS, ref_template="#/components/schemas/{name}")
     for report in components.values():
         _require_what_is_always_there(report, components)
@@ -62,6 +62,7 @@ def document(prefix: str) -> dict[str, Any]:
             ),
             f"{prefix}/health/status": status,
             f"{prefix}/health": status,
+            **({f"{prefix}/metrics": _metrics()} if metrics else {}),
             f"{prefix}/openapi.json": {
                 method: {
                     "summary": "What is answered.",
@@ -94,6 +95,20 @@ def _reads(
     return {
         "get": {"summary": summary, "responses": responses},
         "head": {"summary": summary, "responses": without_body},
+    }
+
+
+def _metrics() -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    problem = _content({"$ref": f"#/components/schemas/{Problem.__name__}"})
+    good = {"description": "The metrics, also of what is unhealthy."}
+    formats = {"content": {"text/plain": text, "application/openmetrics-text": text}}
+    refusals = {code: {"description": meaning} for code, meaning in _REFUSALS.items()}
+    summary = "The same facts for Prometheus."
+    with_bodies = {code: {**response, **problem} for code, response in refusals.items()}
+    return {
+        "get": {"summary": summary, "responses": {"200": {**good, **formats}, **with_bodies}},
+        "head": {"summary": summary, "responses": {"200": good, **refusals}},
     }
 
 

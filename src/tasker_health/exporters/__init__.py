@@ -1,0 +1,71 @@
+"""The room of exporters: what the status says, and what this process has counted, told to a monitoring system.
+
+The rules for whoever writes one:
+
+* It is handed a `Snapshot` and asks nothing itself: an exporter must not cost what it reports about.
+* A figure that is `None` is left out, never told as 0.
+* Labels come from closed lists and from the settings (states, reasons, checks, sources): never from a caller, never
+  from the text of an error. So their number is bounded and nothing secret leaves.
+* The figures of the status are the fleet's, the counts are this process' own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from msgspec import Struct
+
+from tasker_health.counters import AccessCounts, Counters, Vitals
+from tasker_health.model import Readiness, StatusReport
+from tasker_health.monitor import Monitor
+from tasker_health.settings import PrometheusSettings
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """What there is to tell at one moment.
+
+    Attributes:
+        service: The name of the service.
+        status, readiness, started: The answers of the three endpoints.
+        counters, access: What this process has counted.
+        held_checks: How many checks still run beyond their deadline.
+        vitals: What the heartbeat and the guard of this process tell.
+    """
+
+    service: str
+    status: StatusReport
+    readiness: Readiness
+    started: bool
+    counters: Counters
+    access: AccessCounts
+    held_checks: int
+    vitals: Vitals
+
+
+class PullExporter(Protocol):
+    """Answers a monitoring system that asks.
+
+    Attributes:
+        settings: Who may ask.
+    """
+
+    settings: PrometheusSettings
+
+    def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
+        """Return *snapshot* in the format that *accept*, the header's value, asks for, and its content type."""
+
+
+async def take_snapshot(monitor: Monitor, access: AccessCounts) -> Snapshot:
+    """Return what there is to tell now: the answers that any other asker would get at this moment."""
+    status, readiness = await asyncio.gather(monitor.status(), monitor.ready())
+    return Snapshot(
+        service=monitor.service_name,
+        status=status,
+        readiness=readiness,
+        started=monitor.startup().started,
+        counters=monitor.counters,
+        access=access,
+        held_checks=monitor.held_checks,
+        vitals=monitor.vitals(),
+    )

@@ -1,0 +1,90 @@
+"""The exporter `prometheus`: text and OpenMetrics, encoded by the official client.
+
+A registry of its own and a collector that makes every figure anew from the snapshot: there is no global state, no
+series outlives what it is about, and the client's directory for several processes is not needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import CollectorRegistry
+
+from tasker_health.counters import BUCKETS_SECONDS
+from tasker_health.exporters import Snapshot
+from tasker_health.exporters.instrument import Instrument
+from tasker_health.exporters.table import instruments
+from tasker_health.settings import PrometheusSettings
+
+_BOUNDS = [*map(str, BUCKETS_SECONDS), "+Inf"]
+_VERSION = re.compile(r"version\s*=\s*([^;\s]*)", re.IGNORECASE)
+_KNOWN_VERSIONS = frozenset({"", "0.0.1", "0.0.4", "1.0.0"})
+
+
+class PrometheusExporter:
+    """Renders snapshots.
+
+    Args:
+        settings: Which names are told, and who may ask.
+    """
+
+    def __init__(self, settings: PrometheusSettings) -> None:
+        self.settings = settings
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self._told: list[Instrument] = []
+
+    def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
+        """Return *snapshot* in the format that *accept* asks for. See `PullExporter.render`."""
+        encode, content_type = choose_encoder(_understood(accept))
+        self._told = instruments(snapshot, guide_names=self.settings.guide_names)
+        return encode(self._registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is being rendered; the registry asks for it."""
+        return map(_family, self._told)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: what there is differs from scrape to scrape."""
+        return ()
+
+
+def _understood(accept: str) -> str:
+    """Return *accept* without the versions that are not known here.
+
+    The client compares the version without looking whether it is one, and repeats it in the content type.
+    """
+    ranges = ((each, _VERSION.search(each)) for each in accept.split(","))
+    return ",".join(each for each, version in ranges if version is None or version[1] in _KNOWN_VERSIONS)
+
+
+def _family(told: Instrument) -> Metric:
+    if told.kind == "histogram":
+        return _histogram(told)
+    if told.kind == "info":
+        info = InfoMetricFamily(told.name.removesuffix("_info"), told.help)
+        for values, _ in told.points:
+            info.add_metric((), dict(zip(told.labels, values, strict=True)))
+        return info
+    make = CounterMetricFamily if told.kind == "counter" else GaugeMetricFamily
+    family: CounterMetricFamily | GaugeMetricFamily = make(told.name, told.help, labels=told.labels)
+    for values, value in told.points:
+        family.add_metric(values, value)
+    return family
+
+
+def _histogram(told: Instrument) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(told.name, told.help, labels=told.labels)
+    for name, counts in told.histograms.items():
+        family.add_metric((name,), list(zip(_BOUNDS, accumulate(counts.by_bucket), strict=True)), counts.seconds)
+    return family
