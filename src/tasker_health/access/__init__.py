@@ -4,7 +4,8 @@
 
 * An *authenticator* has `authenticate(request)`, async or not. It answers the user, or `None` when the request
   carries no credentials, and raises `AuthenticationError` when it carries bad ones. It may have
-  `validate_configuration() -> list[str]`, asked once at start: what is wrong with it.
+  `validate_configuration() -> list[str]`, asked once at start: what is wrong with it; a class method
+  `from_settings(settings)` that makes it from the group `auth`; and `challenge`, what a 401 says of its credentials.
 * A *coordinator* is made with the user (`None`: nobody) and answers `can` and `authorize`; most inherit from
   `BaseCoordinator` and override `authorized`, async or not. Only `True` permits.
 * A *user* answers `tasker_admin()` and `has_tasker_permission(permission)`; one that lacks them is refused.

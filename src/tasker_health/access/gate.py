@@ -7,20 +7,24 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from tasker_health.access import ACTION_INDEX, RESOURCE, Authenticator, BaseCoordinator, User
+from tasker_health.access.limiter import Limiter
+from tasker_health.access.ready_made import authenticators_of, coordinator_class_of, fitting
+from tasker_health.access.roles import RolesCoordinator
 from tasker_health.counters import AccessCounts
 from tasker_health.deadline import MOST_THREADS, in_thread, within
-from tasker_health.dotted import load_dotted
-from tasker_health.errors import AuthenticationError, ConfigurationError, SettingsError, UnauthorizedError
+from tasker_health.errors import AuthenticationError, SettingsError, UnauthorizedError
 from tasker_health.reasons import words_of
-from tasker_health.redaction import redacted
 from tasker_health.request import Request
 from tasker_health.settings import Settings
 
 log = logging.getLogger(__name__)
 
+
+CHALLENGE = 'Bearer realm="tasker_health"'
 
 _REMEMBERED_SECONDS = 10.0
 """How long the `configuration` check tells of a fault that was not seen again."""
@@ -67,23 +71,30 @@ class Gate:
             raise SettingsError(
                 "health.status_requires_authentication", "true", "needs auth.authentication_enabled = true"
             )
-        self._authenticator = authenticator or _authenticator(auth.authenticator_class)
-        self._coordinator_class = coordinator_class or _coordinator_class(auth.authorization_coordinator_class)
-        if auth.authentication_enabled and self._authenticator is None:
+        self._authenticators = [fitting(authenticator)] if authenticator is not None else authenticators_of(auth)
+        self._coordinator_class = coordinator_class or coordinator_class_of(auth)
+        if auth.authentication_enabled and not self._authenticators:
             raise SettingsError("auth.authentication_enabled", "true", "needs auth.authenticator_class")
         if auth.authorization_enabled and self._coordinator_class is None:
             raise SettingsError("auth.authorization_enabled", "true", "needs auth.authorization_coordinator_class")
         self._must_be_known = settings.health.status_requires_authentication and auth.authentication_enabled
         self._must_be_permitted = auth.authorization_enabled
         self._timeout_seconds = auth.timeout_seconds
+        self._limiter = Limiter(auth.failures_per_minute, auth.trusted_proxies)
         self._broken: dict[str, tuple[float, str]] = {}
         self._threads = asyncio.Semaphore(MOST_THREADS)
         self.counts = AccessCounts()
 
     @property
+    def challenges(self) -> list[str]:
+        """What a 401 says about the credentials that are taken (RFC 9110 section 11.6.1)."""
+        said = [getattr(each, "challenge", CHALLENGE) for each in self._authenticators]
+        return list(dict.fromkeys(each for each in said if isinstance(each, str))) or [CHALLENGE]
+
+    @property
     def open(self) -> bool:
         """Whether everybody may pass without being looked at."""
-        return self._authenticator is None and not self._must_be_permitted
+        return not self._authenticators and not self._must_be_permitted
 
     def problems(self) -> list[str]:
         """Return what broke within the last seconds, for the `configuration` check.
@@ -93,8 +104,8 @@ class Gate:
         now = time.monotonic()
         return [problem for until, problem in self._broken.values() if now < until]
 
-    async def admit(self, request: Request) -> None:
-        """Pass when the sender of *request* may read the status.
+    async def admit(self, request: Request) -> Any:
+        """Return the user who sent *request* (`None`: nobody known) when they may read the status.
 
         Raises:
             AuthenticationError: Not known, but has to be; or the credentials are bad.
@@ -102,12 +113,11 @@ class Gate:
             AccessFault: The authenticator or the coordinator broke.
         """
         try:
-            user = None
-            if self._authenticator is not None:
-                user = await self._ask("Authentication", lambda: self._identify(request))
+            user = await self.identify(request)
             await self.authorize(user)
         except AuthenticationError:
             self.counts.authentication_failures += 1
+            await self._limiter.failed(request)
             raise
         except UnauthorizedError:
             self.counts.authorization_failures += 1
@@ -115,6 +125,18 @@ class Gate:
         except AccessFault:
             self.counts.faults += 1
             raise
+        return user
+
+    async def identify(self, request: Request) -> Any:
+        """Return the user who sent *request*, the first that an authenticator knows; `None`: nobody known.
+
+        Each is asked: bad credentials of one kind are not made good by others. Raises as `admit`.
+        """
+        user = None
+        for authenticator in self._authenticators:
+            known = await self._ask("Authentication", partial(self._authenticate, authenticator, request))
+            user = known if user is None else user
+        return user
 
     async def authorize(self, user: Any) -> None:
         """Pass when *user*, who is already authenticated, may read the status. Raises as `admit`."""
@@ -122,16 +144,25 @@ class Gate:
             raise AuthenticationError("Authentication is required to read the status")
         if not (self._must_be_known or self._must_be_permitted):
             return
+        self._require_a_user(user)
+        if self._must_be_permitted:
+            answer = await self._ask("Authorization", lambda: self._coordinate(user))
+            if answer is not None:
+                raise self._fault("Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None"))
+
+    async def may_see_detail(self, user: Any) -> bool:
+        """Return whether *user*, who was admitted, is shown what is in no anonymous answer. Raises as `admit`."""
+        if not isinstance(user, User):
+            return False
+        return await self._ask("Authorization", lambda: RolesCoordinator(user).can(RESOURCE, ACTION_INDEX)) is True
+
+    def _require_a_user(self, user: Any) -> None:
         if isinstance(user, _NO_USERS) or inspect.isroutine(user):
             raise self._fault("Authentication", TypeError(f"the authenticator answered {type(user).__name__}, no user"))
         if user is not None and not isinstance(user, User):
             kind = type(user).__name__
             log.warning("a user of type %s has no tasker_admin and has_tasker_permission: refused", kind)
             raise UnauthorizedError(f"Not authorized to {ACTION_INDEX} on {RESOURCE}")
-        if self._must_be_permitted:
-            answer = await self._ask("Authorization", lambda: self._coordinate(user))
-            if answer is not None:
-                raise self._fault("Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None"))
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """Return what *call* answers within the deadline."""
@@ -148,8 +179,8 @@ class Gate:
         self._broken.pop(what, None)
         return answer
 
-    async def _identify(self, request: Request) -> Any:
-        authenticate = self._authenticator.authenticate
+    async def _authenticate(self, authenticator: Authenticator, request: Request) -> Any:
+        authenticate = authenticator.authenticate
         if inspect.iscoroutinefunction(authenticate):
             return await authenticate(request)
         answer = await self._in_thread(lambda: authenticate(request), "authenticator")
@@ -183,49 +214,3 @@ class Gate:
         log.error("%s failed closed: %s", what.lower(), words)
         self._broken[what] = (time.monotonic() + _REMEMBERED_SECONDS, f"{what.lower()} broke: {words}")
         return AccessFault(f"{what} Configuration Error")
-
-
-def _authenticator(path: str | None) -> Any:
-    if path is None:
-        return None
-    key = "auth.authenticator_class"
-    found = load_dotted(path, key)
-    try:
-        made = found() if isinstance(found, type) else found
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a constructor of the user's may raise anything
-        raise SettingsError(key, repr(path), f"cannot be made: {words_of(error)}") from None
-    if not isinstance(made, Authenticator):
-        raise SettingsError(key, repr(path), "has no authenticate(request); give it one")
-    problems = _problems_of(made)
-    if problems:
-        raise ConfigurationError(f"{key} = {path!r}: {redacted('; '.join(problems))}")
-    return made
-
-
-def _problems_of(authenticator: Any) -> list[str]:
-    """Return what the authenticator says is wrong with it; one that cannot say it is wrong too."""
-    validate = getattr(authenticator, "validate_configuration", None)
-    if validate is None:
-        return []
-    try:
-        problems = validate()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 -- as above
-        return [f"validate_configuration raised {words_of(error)}"]
-    if isinstance(problems, list) and all(isinstance(each, str) for each in problems):
-        return [" ".join(each.split()) for each in problems]
-    if inspect.iscoroutine(problems):
-        problems.close()
-    return [f"validate_configuration answered {type(problems).__name__}; it must answer a list of str, not async"]
-
-
-def _coordinator_class(path: str | None) -> type[Any] | None:
-    if path is None:
-        return None
-    found = load_dotted(path, "auth.authorization_coordinator_class")
-    if not (isinstance(found, type) and callable(getattr(found, "authorize", None))):
-        raise SettingsError(
-            "auth.authorization_coordinator_class",
-            repr(path),
-            "is no class with authorize; inherit BaseCoordinator",
-        )
-    return found

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from tasker_health.settings.access import AuthSettings
 from tasker_health.settings.exporters import ExporterSettings, PrometheusSettings
-from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Path, Port, PositiveSeconds, Ratio, Seconds
+from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Name, Path, Port, PositiveSeconds, Ratio, Seconds
 
 __all__ = [
     "CHECK_NAME",
@@ -29,12 +29,6 @@ __all__ = [
     "Settings",
     "SourceSettings",
 ]
-
-
-def _source_name(value: str) -> str:
-    if not CHECK_NAME.fullmatch(value):
-        raise ValueError("a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")
-    return value
 
 
 def _cache_url(value: SecretStr) -> SecretStr:
@@ -148,9 +142,6 @@ class LogSettings(Group):
     probes: bool = Field(False, description="Write a line for every probe answered.")
 
 
-SourceName = Annotated[str, AfterValidator(_source_name)]
-
-
 class Settings(Group):
     """All settings, by group."""
 
@@ -161,6 +152,6 @@ class Settings(Group):
     cache: CacheSettings = CacheSettings()
     database: DatabaseSettings = DatabaseSettings()
     migrations: MigrationsSettings = MigrationsSettings()
-    sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
+    sources: dict[Name, SourceSettings] = Field(default_factory=dict)
     exporters: ExporterSettings = ExporterSettings()
     log: LogSettings = LogSettings()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -36,6 +37,35 @@ def _clean_prefix(value: str) -> str:
 
 
 Path = Annotated[str, AfterValidator(_clean_prefix)]
+
+
+def _words(value: Any) -> Any:
+    """Return the words of a text, as an environment variable has them: separated by commas."""
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+Network = IPv4Network | IPv6Network
+
+
+def _networks(value: Any) -> Any:
+    words = _words(value)
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str | Network) for word in words):
+        raise ValueError("addresses and networks, such as 10.0.0.0/8")
+    return tuple(ip_network(word) for word in words)
+
+
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_networks)]
+
+
+def _name(value: str) -> str:
+    if not CHECK_NAME.fullmatch(value):
+        raise ValueError("a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
 
 
 class Group(BaseModel):
