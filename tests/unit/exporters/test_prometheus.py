@@ -1,0 +1,257 @@
+"""The exporter `prometheus`: both formats, read back by the official parsers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from fakes import FakeClock, FakeSource, facts_of, settings_of
+from tasker_health.counters import AccessCounts, Vitals
+from tasker_health.exporters import take_snapshot
+from tasker_health.exporters.prometheus import PrometheusExporter
+from tasker_health.health import Health
+from tasker_health.model import Connections, Reason
+from tasker_health.settings import PrometheusSettings
+
+PAGE = Path(__file__).parents[3] / "docs" / "exporters" / "prometheus.md"
+OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+FORMATS = {"text": ("", parse_text), "openmetrics": (OPENMETRICS, parse_openmetrics)}
+GUIDE = {
+    "tasker_total_tasks": 1250,
+    "tasker_pending_tasks": 45,
+    "tasker_failed_tasks": 13,
+    "tasker_avg_completion_time": 2340,
+}
+UNKNOWN = {
+    **dict.fromkeys(("blocked", "stuck", "retry_queue", "in_backoff", "retries_settled", "retries_succeeded")),
+    **dict.fromkeys(("task_time", "step_time", "window_completed", "window_failed")),
+}
+
+
+async def snapshot_of(*sources, vitals=None, **settings):
+    """Return a snapshot of a health with *sources* and a check."""
+    health = Health(settings_of(**settings), clock=FakeClock())
+    for source in sources:
+        health.add_source(source)
+    health.check("well")(lambda: None)
+    health.monitor.vitals = lambda: vitals or Vitals()
+    snapshot = await take_snapshot(health.monitor, AccessCounts())
+    await health.stop()
+    return snapshot
+
+
+def families(snapshot, which="text", **settings):
+    """Return what a scraper reads of *snapshot* in the format *which*, by name."""
+    accept, parse = FORMATS[which]
+    body, _ = PrometheusExporter(PrometheusSettings(**settings)).render(snapshot, accept)
+    found = list(parse(body.decode()))
+    assert len({family.name for family in found}) == len(found)
+    return {family.name: family for family in found}
+
+
+def samples(found):
+    """Return the samples of all families *found*, by name and labels."""
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in found.values()
+        for sample in family.samples
+    }
+
+
+@pytest.fixture(scope="module")
+def full():
+    """A snapshot in which everything is known."""
+    return asyncio.run(snapshot_of(FakeSource(), vitals=Vitals(0.25, 2)))
+
+
+@pytest.mark.parametrize("which", FORMATS)
+def test_what_is_told_is_what_the_status_says(full, which):
+    """The figures of the status, in base units, the same in both formats."""
+    told = samples(families(full, which))
+    assert told["tasker_health_tasks", ("state", "pending")] == 45
+    assert told["tasker_health_tasks", ("state", "completed")] == 1180
+    assert told["tasker_health_source_tasks", ("source", "shop"), ("state", "failed")] == 13
+    assert told["tasker_health_status", ("status", "healthy")] == 1
+    assert told["tasker_health_status", ("status", "unhealthy")] == 0
+    assert told["tasker_health_status_reason", ("reason", "no_source")] == 0
+    assert told["tasker_health_retry_success_ratio",] == 0.87
+    assert told["tasker_health_failure_ratio",] == 0.0099
+    assert told["tasker_health_settled_tasks",] == 101
+    assert told["tasker_health_task_completion_seconds",] == 2.34
+    assert told["tasker_health_step_completion_seconds",] == 0.45
+    assert told["tasker_health_retry_queue_steps",] == 3
+    assert told["tasker_health_in_backoff_steps",] == 1
+    assert told["tasker_health_blocked_tasks",] == told["tasker_health_stuck_tasks",] == 0
+    assert told["tasker_health_database_connections",] == 5
+    assert told["tasker_health_database_connections_maximum",] == 100
+    assert told["tasker_health_status_age_seconds",] == 0
+    assert told["tasker_health_status_timestamp_seconds",] == 1_750_260_600
+    assert told["tasker_health_source_readable", ("source", "shop")] == 1
+    assert told["tasker_health_source_read_timestamp_seconds", ("source", "shop")] == 1_750_260_600
+
+
+@pytest.mark.parametrize("which", FORMATS)
+def test_what_is_told_of_this_process(full, which):
+    """Readiness, checks, counts and vitals; a histogram is cumulative up to its count."""
+    told = samples(families(full, which))
+    assert told["tasker_health_ready",] == told["tasker_health_started",] == 1
+    assert told["tasker_health_check_state", ("check", "well"), ("state", "ok")] == 1
+    assert told["tasker_health_check_state", ("check", "well"), ("state", "error")] == 0
+    assert told["tasker_health_check_duration_seconds_bucket", ("check", "well"), ("le", "0.001")] == 1
+    assert told["tasker_health_check_duration_seconds_bucket", ("check", "well"), ("le", "+Inf")] == 1
+    assert told["tasker_health_check_duration_seconds_count", ("check", "well")] == 1
+    assert told["tasker_health_check_duration_seconds_sum", ("check", "well")] == 0
+    assert told["tasker_health_check_timeouts_total", ("check", "well")] == 0
+    assert told["tasker_health_held_checks",] == 0
+    assert told["tasker_health_source_refreshes_total", ("source", "shop")] == 1
+    assert told["tasker_health_cache_lookups_total", ("result", "miss"), ("source", "shop")] == 1
+    assert told["tasker_health_cache_lookups_total", ("result", "hit"), ("source", "shop")] == 0
+    assert told["tasker_health_source_errors_total", ("reason", "timeout"), ("source", "shop")] == 0
+    assert told["tasker_health_event_loop_lag_seconds",] == 0.25
+    assert told["tasker_health_event_loop_stalls_total",] == 0
+    assert told["tasker_health_guard_restarts_total",] == 2
+    assert told["tasker_health_authentication_failures_total",] == 0
+    assert next(key for key in told if key[0] == "tasker_health_build_info")[3] == ("version", "0.1.0")
+
+
+@pytest.mark.parametrize("which", FORMATS)
+def test_a_figure_that_is_not_known_is_not_there(full, which):
+    """Neither as 0 nor as NaN, nor is its family; without a guard there are no vitals."""
+    source = FakeSource(facts_of(**UNKNOWN, connections=Connections()))
+    partly = asyncio.run(snapshot_of(source))
+    gone = set(families(full, which)) - set(families(partly, which))
+    assert gone == {
+        "tasker_avg_completion_time",
+        "tasker_health_blocked_tasks",
+        "tasker_health_stuck_tasks",
+        "tasker_health_retry_queue_steps",
+        "tasker_health_in_backoff_steps",
+        "tasker_health_task_completion_seconds",
+        "tasker_health_step_completion_seconds",
+        "tasker_health_retry_success_ratio",
+        "tasker_health_failure_ratio",
+        "tasker_health_settled_tasks",
+        "tasker_health_database_connections",
+        "tasker_health_database_connections_maximum",
+        "tasker_health_event_loop_lag_seconds",
+        "tasker_health_event_loop_stalls",
+        "tasker_health_guard_restarts",
+    }
+    told = samples(families(partly, which))
+    assert all(value == value for value in told.values())  # noqa: PLR0124 -- NaN is not itself
+    assert told["tasker_health_tasks", ("state", "pending")] == 45
+
+
+@pytest.mark.parametrize("which", FORMATS)
+@pytest.mark.parametrize("fault", [None, Reason.REFUSED])
+def test_facts_that_were_never_read_have_no_figures_and_no_age(which, fault):
+    """Without a source, and with one that cannot be read: the judgement is told and nothing invented."""
+    source = FakeSource()
+    source.fault = fault
+    found = families(asyncio.run(snapshot_of(*[source] if fault else [])), which)
+    assert not {name for name in found if name.startswith("tasker_health_status_") and "reason" not in name}
+    assert not {"tasker_health_tasks", "tasker_health_source_tasks", *GUIDE} & set(found)
+    told = samples(found)
+    if fault:
+        assert told["tasker_health_status", ("status", "unhealthy")] == 1
+        assert told["tasker_health_source_readable", ("source", "shop")] == 0
+        assert told["tasker_health_source_errors_total", ("reason", "refused"), ("source", "shop")] == 1
+    else:
+        assert told["tasker_health_status_reason", ("reason", "no_source")] == 1
+
+
+@pytest.mark.parametrize("which", FORMATS)
+def test_the_guide_s_names_can_be_switched_off(full, which):
+    """On by default, with the guide's units; off, nothing else changes."""
+    found = families(full, which)
+    assert {name: found[name].samples[0].value for name in GUIDE} == GUIDE
+    without = families(full, which, guide_names=False)
+    assert set(found) - set(without) == set(GUIDE)
+    assert samples(without).items() <= samples(found).items()
+
+
+def test_the_names_are_those_of_the_page(full):
+    """Every name that is told stands in the table of the documentation with its type and labels, and no other."""
+    rows = re.findall(r"^\| `(tasker_\w+)(?:\{(.*?)\})?` \| (\w+) \|", PAGE.read_text(), re.MULTILINE)
+    documented = {name: (kind, tuple(filter(None, labels.split(",")))) for name, labels, kind in rows}
+    told = {}
+    for family in families(full).values():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        told[name] = (family.type, labels)
+    assert {name: (kind, set(labels)) for name, (kind, labels) in documented.items()} == told
+
+
+def test_names_follow_the_conventions(full):
+    """As `promtool check metrics` has it: a help text, `_total` for counters only, base units, no type in a name."""
+    for family in families(full).values():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert family.documentation.endswith("."), name
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name), name
+        assert (family.type == "counter") == name.endswith("_total"), name
+        words = set(name.split("_"))
+        assert not words & {"ms", "milliseconds", "minutes", "percent", "s", "gauge", "counter", "histogram"}, name
+        assert family.type == "histogram" or not name.endswith(("_count", "_sum", "_bucket")), name
+        if name != "tasker_health_build_info":
+            assert not name.endswith("_info"), name
+
+
+ACCEPTED = {
+    "": "text/plain; version=0.0.4",
+    "*/*": "text/plain; version=0.0.4",
+    "image/png": "text/plain; version=0.0.4",
+    "text/plain;version=0.0.4": "text/plain; version=0.0.4",
+    "application/openmetrics-text": "application/openmetrics-text; version=1.0.0",
+    OPENMETRICS: "application/openmetrics-text; version=1.0.0",
+    "application/openmetrics-text;version=9.9.9": "text/plain; version=0.0.4",
+    "application/openmetrics-text;version=x;q=1": "text/plain; version=0.0.4",
+    'application/openmetrics-text;version="1.0.0"': "text/plain; version=0.0.4",
+    "application/openmetrics-text; version = evil": "text/plain; version=0.0.4",
+}
+
+
+@pytest.mark.parametrize("accept", ACCEPTED)
+def test_the_format_follows_accept(full, accept):
+    """A version that is not known is not promised, and never repeated; what is not understood gets the text."""
+    _, content_type = PrometheusExporter(PrometheusSettings()).render(full, accept)
+    assert content_type.startswith(ACCEPTED[accept])
+
+
+_PIECES = st.sampled_from(
+    [
+        *("application/openmetrics-text", "text/plain", ";version=", "1.0.0", "0.0.1", "abc", "version=2", "1.x"),
+        *(";escaping=", "allow-utf-8", "dots", ",", ";", "=", " ", "\t", "é", "99999999999", ";q=0.1"),
+    ]
+)
+
+
+@given(accept=st.one_of(st.text(), st.lists(_PIECES, max_size=12).map("".join)))
+def test_no_accept_makes_a_fault(accept):
+    """Whatever is sent, the answer is one of the two formats, and the header's words are not repeated in it."""
+    _, content_type = PrometheusExporter(PrometheusSettings()).render(SNAPSHOT, accept)
+    assert re.fullmatch(
+        r"(text/plain; version=(0\.0\.4|1\.0\.0)|application/openmetrics-text; version=1\.0\.0); charset=utf-8"
+        r"(; escaping=(underscores|allow-utf-8|dots|values))?",
+        content_type,
+    )
+
+
+SNAPSHOT = asyncio.run(snapshot_of(FakeSource()))
+
+
+@pytest.mark.parametrize("which", FORMATS)
+@given(service=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_a_service_of_any_name_is_escaped(which, service):
+    """Quotes, backslashes and newlines come back as they were."""
+    snapshot = type(SNAPSHOT)(
+        **{name: getattr(SNAPSHOT, name) for name in SNAPSHOT.__struct_fields__ if name != "service"}, service=service
+    )
+    (sample,) = families(snapshot, which)["tasker_health_build" + ("_info" if which == "text" else "")].samples
+    assert sample.labels["service"] == service
