@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import resource
 import threading
 import time
+from pathlib import Path
 
 from tasker_health import Health
 
@@ -27,6 +29,9 @@ class JumpingClock:
 class Stop(BaseException):
     """What no check is expected to raise."""
 
+
+PIECES_BYTES = (1 << 20, 1 << 16, 1 << 12, 256)
+SPARE_BYTES = 4 << 20
 
 clock = JumpingClock()
 health = Health(clock=clock)
@@ -69,20 +74,53 @@ def _hold_the_interpreter(seconds):
         left = ctypes.PyDLL(None).sleep(left)
 
 
+def _eat():
+    """Take what memory there is, the large pieces first, and whatever comes free, while there is a limit to it."""
+    held = []
+    while not released.is_set():
+        try:
+            for size in PIECES_BYTES:
+                _fill(held, size)
+        except MemoryError:
+            continue
+        time.sleep(0.005)
+
+
+def _fill(held, size):
+    try:
+        while resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            held.append(bytes(size))
+    except MemoryError:
+        return
+
+
+def _exhaust_memory():
+    """Leave no memory until the limit is lifted, which is done from outside: nothing is sure to work in here then."""
+    threading.Thread(target=_eat, daemon=True).start()  # before: a thread that starts without memory hangs its starter
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + SPARE_BYTES, resource.RLIM_INFINITY))
+
+
 BLOCKS = {"sleep": time.sleep, "python": _spin, "interpreter": _hold_the_interpreter}
 
 
+async def _calm():
+    """Return once the last call of the check has returned: only then is the fault over."""
+    clock.seconds = 0
+    released.set()
+    while under_way:
+        await asyncio.sleep(0.005)
+
+
 async def serve(scope, receive, send):
-    """Do what the path says: `/check/<behaviour>`, `/block/<how>/<seconds>`, `/threads`, `/clock/<seconds>`, ..."""
+    """Do what the path says: `/check/<behaviour>`, `/block/<how>/<seconds>`, `/threads`, `/memory`, ..."""
     global behaviour  # noqa: PLW0603 -- the check reads it
     if scope["type"] != "http":
         raise NotImplementedError  # no lifespan of its own
     what, *words = scope["path"].strip("/").split("/")
     if what == "calm":
-        behaviour, clock.seconds = "well", 0
-        released.set()
-        while under_way:  # the fault is over when its last call has returned
-            await asyncio.sleep(0.005)
+        behaviour = "well"
+        await _calm()
     elif what == "check":
         released.clear()
         behaviour = words[0]
@@ -90,6 +128,9 @@ async def serve(scope, receive, send):
         released.clear()
         for _ in range(8):
             threading.Thread(target=_spin, daemon=True).start()
+    elif what == "memory":
+        released.clear()
+        _exhaust_memory()
     elif what == "clock":
         clock.seconds = float(words[0])
     elif what == "block":

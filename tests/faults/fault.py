@@ -23,8 +23,8 @@ class Fault:
         starves: Whether the application gets so little time that its checks may miss their deadline (503, `timeout`)
             or its reports come too late (503, `stalled`): true answers, and how many depends on the machine.
         asks_application: Whether the application itself can answer `/ready` in time.
+        lacks_memory: Whether whatever runs in the application may fail for want of memory, and its log tell so.
         is_database: Whether a peer can be put before it too.
-        ends_twice: Whether it can be done again, for SIGTERM.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Fault:
     stalls: bool = False
     starves: bool = False
     asks_application: bool = True
+    lacks_memory: bool = False
     is_database: bool = False
-    ends_twice: bool = True
 
 
 def _database(name, begin, end, *reasons, **more):
@@ -64,10 +64,7 @@ FAULTS = [
     _database("database slow", lambda s: s.proxy.set("slow", delay_seconds=1), _pass, "timeout"),
     _database("database refusing", lambda s: s.proxy.set("refuse"), _pass, "refused", "unreachable"),
     _database("database out of connections", Scene.take_all_connections, Scene.let_go, "too_many_connections"),
-    _database(
-        *("database failing over", lambda s: s.server.kill(), Scene.fail_over, "unreachable", "refused"),
-        ends_twice=False,
-    ),
+    _database("database failing over", Scene.lose_server, Scene.fail_over, "unreachable", "refused"),
     _own("check that sleeps", "sleeps", "timeout"),
     _own("check that spins", "spins", "timeout", asks_application=False),
     _own("check that raises BaseException", "raises", "error"),
@@ -77,6 +74,11 @@ FAULTS = [
     _blocked("loop blocked, interpreter lock held", "interpreter"),
     Fault("8 busy threads", lambda s: s.pod.tell("/threads"), Scene.calm, starves=True, asks_application=False),
     Fault("flood of requests", Scene.start_flood, Scene.calm, starves=True, asks_application=False),
+    Fault(
+        *("memory exhausted", Scene.exhaust_memory, Scene.give_memory, ("error", "stalled")),
+        asks_application=False,
+        lacks_memory=True,
+    ),
     Fault("clock set forward by a day", lambda s: s.pod.tell("/clock/86400"), Scene.calm),
     Fault("clock set back by a day", lambda s: s.pod.tell("/clock/-86400"), Scene.calm),
 ]

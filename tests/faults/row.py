@@ -153,7 +153,6 @@ def _count(scene: Scene, outcome: Outcome) -> None:
 def _terminate(scene: Scene, outcome: Outcome) -> None:
     """Do it once more, and end the application under it."""
     scene.block_seconds = HURRIED_BLOCK_SECONDS
-    if outcome.fault.ends_twice:
-        outcome.fault.begin(scene)
+    outcome.fault.begin(scene)
     outcome.end_seconds = scene.pod.terminate()
     outcome.guard_gone = scene.pod.guard_is_gone()

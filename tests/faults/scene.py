@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import time
 
 import psycopg
@@ -39,6 +40,12 @@ class Scene:
         self.flood: Asker | None = None
         self.block_seconds = BLOCK_SECONDS
         self.ends_at = 0.0
+
+    def lose_server(self):
+        """Kill the server, with another one ready to fail over to: that of the last time, if it was done before."""
+        if not self._spare.running:
+            self._spare.start()
+        self.server.kill()
 
     def fail_over(self):
         """Let the other server be the one behind the proxy."""
@@ -90,6 +97,15 @@ class Scene:
     def start_flood(self):
         """Have more clients ask than the application can serve, until `calm`."""
         self.flood = Asker(self.pod.port, "/work", 10_000_000, at_once=FLOOD)
+
+    def exhaust_memory(self):
+        """Leave the application no memory; the answer is not waited for, as it may need some."""
+        self.pod.begin("/memory")
+
+    def give_memory(self):
+        """Lift the limit from outside, and have the application give back what it took."""
+        resource.prlimit(self.pod.process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        self.calm()
 
     def calm(self):
         """End what the application was told to do, and the flood."""

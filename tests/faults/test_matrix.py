@@ -1,8 +1,9 @@
 """The fault matrix: each row a fault, what is asked under it, what must be answered, how soon, and what is left over.
 
 `./dev bench faults` plays the same rows with more probes and prints the figures. Not here: the shared caches, which
-do not exist yet, and memory pressure, which a test cannot make without taking the machine from everybody else. The
-guard's own clock cannot be set for one process; it judges by CLOCK_MONOTONIC alone, and only its timestamps would move.
+do not exist yet, and memory pressure of the whole machine, which would take it from everybody else; the application
+alone has none in one row. The guard's own clock cannot be set for one process; it judges by CLOCK_MONOTONIC alone, and
+only its timestamps would move.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def test_probes_hold(scene, fault):
     assert outcome.end_seconds is not None
     assert outcome.end_seconds < END_SECONDS
     assert outcome.guard_gone
-    assert "Traceback" not in outcome.log
+    assert fault.lacks_memory or "Traceback" not in outcome.log
 
 
 def test_an_attempt_to_connect_that_times_out_leaves_no_socket():
