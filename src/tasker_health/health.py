@@ -161,7 +161,8 @@ class Health:
             UnauthorizedError: *user* may not read the status.
         """
         await self._gate.authorize(user)
-        return await self.monitor.status()
+        report = await self.monitor.status()
+        return self.monitor.detailed(report) if await self._gate.may_see_detail(user) else report
 
     async def start(self) -> None:
         """Start on the running event loop, with the guard where `guard.enabled` says so.

@@ -219,6 +219,24 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     cache_info: CacheInfo
 
 
+class SourceDetail(Struct, frozen=True, kw_only=True):
+    """What this process knows of one source beyond the figures; it may name hosts and users.
+
+    Attributes:
+        error: What its database or driver said when it could not be read the last time; `None`: it could be.
+        read_time_ms: How long the last reading took.
+    """
+
+    error: str | None
+    read_time_ms: int | None
+
+
+class DetailedStatusReport(StatusReport, frozen=True, kw_only=True):
+    """The same for somebody known who has the permission: text that stands in no anonymous answer."""
+
+    details: dict[str, SourceDetail]
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """The body of every answer that is not a report: 401, 403, 404, 405 and 500."""
 

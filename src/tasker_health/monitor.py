@@ -15,6 +15,7 @@ from tasker_health.kept import Kept
 from tasker_health.model import (
     CheckResult,
     CheckStatus,
+    DetailedStatusReport,
     Liveness,
     Readiness,
     Reason,
@@ -178,6 +179,11 @@ class Monitor:
         if self._loop is not asyncio.get_running_loop():
             await self.start()
         return await self._status.report()
+
+    def detailed(self, report: StatusReport) -> DetailedStatusReport:
+        """Return *report* with what only those may see who have the permission."""
+        fields = {name: getattr(report, name) for name in report.__struct_fields__}
+        return DetailedStatusReport(**fields, details=self._status.details())
 
     def drain(self) -> None:
         """Be not ready from now on: this process is about to stop, and whoever sends traffic shall know."""

@@ -14,7 +14,7 @@ from tasker_health.clock import Clock
 from tasker_health.counters import SourceCounts
 from tasker_health.deadline import within
 from tasker_health.errors import SourceFault
-from tasker_health.model import Facts, Reason
+from tasker_health.model import Facts, Reason, SourceDetail
 from tasker_health.reasons import reason_of, words_of
 from tasker_health.runner import RunEndedError, SingleFlight
 from tasker_health.settings import HealthSettings
@@ -50,6 +50,12 @@ class SourceReader:
         self._counts = counts or SourceCounts()
         self._refresh: SingleFlight[Entry] = SingleFlight(self._read)
         self._fault: Reason | None = None
+        self._detail = SourceDetail(error=None, read_time_ms=None)
+
+    @property
+    def detail(self) -> SourceDetail:
+        """What is known of the last reading, for those who may see it."""
+        return self._detail
 
     @property
     def name(self) -> str:
@@ -116,11 +122,16 @@ class SourceReader:
             reason = reason_of(error)
             self._counts.failed(reason)
             self._note(reason, words_of(error))
+            self._detail = SourceDetail(error=words_of(error), read_time_ms=self._since(read_at_monotonic))
             raise
+        self._detail = SourceDetail(error=None, read_time_ms=self._since(read_at_monotonic))
         entry = Entry(facts, read_at, read_at_monotonic)
         await self._cache.put(self.name, entry)
         self._note(None, "")
         return entry
+
+    def _since(self, began: float) -> int:
+        return round((self._clock.monotonic() - began) * 1000)
 
     def _note(self, fault: Reason | None, detail: str) -> None:
         """Remember *fault*, and log it when it is not the one that was there already."""

@@ -12,7 +12,7 @@ from tasker_health.cache import Cache
 from tasker_health.clock import Clock, timestamp
 from tasker_health.counters import Counters
 from tasker_health.kept import Kept
-from tasker_health.model import CacheInfo, StatusReport
+from tasker_health.model import CacheInfo, SourceDetail, StatusReport
 from tasker_health.reading import SourceReader, read_all
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source
@@ -52,6 +52,10 @@ class Status:
         report = self._report(readings, assess(readings, self._settings, now), now)
         self.kept.keep(report, self._true_until(readings))
         return report
+
+    def details(self) -> dict[str, SourceDetail]:
+        """Return what is known of each source beyond its figures, for those who may see it."""
+        return {reader.name: reader.detail for reader in self._readers}
 
     async def close(self) -> None:
         """Give up every connection and keep no answer."""

@@ -14,7 +14,7 @@ from tasker_health.model import SystemStatus
 from tasker_health.monitor import Monitor
 from tasker_health.request import Request
 from tasker_health.web.openapi import document
-from tasker_health.web.refusal import FAULT, NOT_ALLOWED, NOT_FOUND, problem, refusal
+from tasker_health.web.refusal import FAULT, NOT_ALLOWED, NOT_FOUND, admission, problem
 from tasker_health.web.render import Answer, render, rendered
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
@@ -139,10 +139,11 @@ class Endpoints:
         return self._openapi
 
     async def _status(self, request: Request) -> Answer:
-        if not self._gate.open:
-            denied = await refusal(self._gate, request)
-            if denied is not None:
-                return denied
+        admitted = await admission(self._gate, request)
+        if admitted.refusal is not None:
+            return admitted.refusal
         report = await self._monitor.status()
-        unhealthy = report.status is SystemStatus.UNHEALTHY
-        return rendered(self._monitor.kept_status, UNAVAILABLE if unhealthy else OK, report)
+        code = UNAVAILABLE if report.status is SystemStatus.UNHEALTHY else OK
+        if admitted.detail:
+            return render(code, self._monitor.detailed(report))
+        return rendered(self._monitor.kept_status, code, report)

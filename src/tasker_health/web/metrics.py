@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hmac
 
-from tasker_health.access.gate import Gate
+from tasker_health.access.gate import CHALLENGE, Gate
 from tasker_health.exporters import PullExporter, take_snapshot
 from tasker_health.monitor import Monitor
 from tasker_health.request import Request
-from tasker_health.web.refusal import UNAUTHORIZED, problem, refusal
+from tasker_health.web.refusal import UNAUTHORIZED, admission, problem
 from tasker_health.web.render import Answer
 
 _OK = 200
@@ -43,11 +43,13 @@ class Metrics:
     async def _refused(self, request: Request) -> Answer | None:
         access = self._exporter.settings.access
         if access == "inherit":
-            return None if self._gate.open else await refusal(self._gate, request)
+            return (await admission(self._gate, request)).refusal
         if access == "open" or self._knows_token(request):
             return None
         self._gate.counts.authentication_failures += 1
-        return problem(UNAUTHORIZED, "Unauthorized", "The token of the metrics is required to read them")
+        answer = problem(UNAUTHORIZED, "Unauthorized", "The token of the metrics is required to read them")
+        answer.headers.append((b"www-authenticate", CHALLENGE.encode()))
+        return answer
 
     def _knows_token(self, request: Request) -> bool:
         """Whether *request* carries the token, once; the scheme's case is free, as RFC 9110 has it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from tasker_health.access import PERMISSION
 from tasker_health.access.gate import AccessFault, Gate
 from tasker_health.errors import AuthenticationError, UnauthorizedError
@@ -11,10 +13,7 @@ from tasker_health.web.render import Answer, render
 
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED, FAULT = 401, 403, 404, 405, 500
 
-_EXTRA_HEADERS = {
-    UNAUTHORIZED: ((b"www-authenticate", b'Bearer realm="tasker_health"'),),
-    NOT_ALLOWED: ((b"allow", b"GET, HEAD"),),
-}
+_EXTRA_HEADERS = {NOT_ALLOWED: ((b"allow", b"GET, HEAD"),)}
 
 
 def problem(status: int, error: str, message: str) -> Answer:
@@ -22,15 +21,34 @@ def problem(status: int, error: str, message: str) -> Answer:
     return render(status, Problem(error=error, message=message), _EXTRA_HEADERS.get(status, ()))
 
 
-async def refusal(gate: Gate, request: Request) -> Answer | None:
-    """Return why the sender of *request* may not read the status, or `None` when it may."""
+class Admission(NamedTuple):
+    """Whether somebody may read the status.
+
+    Attributes:
+        refusal: Why not; `None`: they may.
+        detail: Whether they are shown what stands in no anonymous answer.
+    """
+
+    refusal: Answer | None = None
+    detail: bool = False
+
+
+ANYBODY = Admission()
+
+
+async def admission(gate: Gate, request: Request) -> Admission:
+    """Return whether the sender of *request* may read the status."""
+    if gate.open:
+        return ANYBODY
     try:
-        await gate.admit(request)
+        user = await gate.admit(request)
+        return Admission(detail=await gate.may_see_detail(user))
     except AuthenticationError:
-        return problem(UNAUTHORIZED, "Unauthorized", "Valid credentials are required to read the status")
+        answer = problem(UNAUTHORIZED, "Unauthorized", "Valid credentials are required to read the status")
+        answer.headers += [(b"www-authenticate", challenge.encode("latin-1")) for challenge in gate.challenges]
     except UnauthorizedError:
         resource, _, action = PERMISSION.partition(":")
-        return problem(FORBIDDEN, "Forbidden", f"Not authorized to {action} on {resource}")
+        answer = problem(FORBIDDEN, "Forbidden", f"Not authorized to {action} on {resource}")
     except AccessFault as fault:
-        return problem(FAULT, fault.error, "Who may read the status cannot be decided; the log says why")
-    return None
+        answer = problem(FAULT, fault.error, "Who may read the status cannot be decided; the log says why")
+    return Admission(answer)
