@@ -42,11 +42,13 @@ class AccessFault(Exception):  # noqa: N818 -- not the caller's error but ours: 
 
     Attributes:
         error: The public name of what broke.
+        words: Why, for the log and the operator.
     """
 
-    def __init__(self, error: str) -> None:
+    def __init__(self, error: str, words: str) -> None:
         super().__init__(error)
         self.error = error
+        self.words = words
 
 
 class Gate:
@@ -59,6 +61,10 @@ class Gate:
 
     Attributes:
         counts: How many requests were not let through.
+        authenticators: Who tell callers apart, in the order in which they are asked.
+        must_be_known: Whether nobody may pass without being known.
+        must_be_permitted: Whether the coordinator is asked.
+        coordinator_class: Which.
 
     Raises:
         ConfigurationError: A switch is on without what it needs, or a class does not import or fit.
@@ -72,14 +78,14 @@ class Gate:
             raise SettingsError(
                 "health.status_requires_authentication", "true", "needs auth.authentication_enabled = true"
             )
-        self._authenticators = [fitting(authenticator)] if authenticator is not None else authenticators_of(auth)
-        self._coordinator_class = coordinator_class or coordinator_class_of(auth)
-        if auth.authentication_enabled and not self._authenticators:
+        self.authenticators = [fitting(authenticator)] if authenticator is not None else authenticators_of(auth)
+        self.coordinator_class = coordinator_class or coordinator_class_of(auth)
+        if auth.authentication_enabled and not self.authenticators:
             raise SettingsError("auth.authentication_enabled", "true", "needs auth.authenticator_class")
-        if auth.authorization_enabled and self._coordinator_class is None:
+        if auth.authorization_enabled and self.coordinator_class is None:
             raise SettingsError("auth.authorization_enabled", "true", "needs auth.authorization_coordinator_class")
-        self._must_be_known = settings.health.status_requires_authentication and auth.authentication_enabled
-        self._must_be_permitted = auth.authorization_enabled
+        self.must_be_known = settings.health.status_requires_authentication and auth.authentication_enabled
+        self.must_be_permitted = auth.authorization_enabled
         self._timeout_seconds = auth.timeout_seconds
         self._limiter = Limiter(auth.failures_per_minute, auth.trusted_proxies)
         self._broken: dict[str, tuple[float, str]] = {}
@@ -89,13 +95,13 @@ class Gate:
     @property
     def challenges(self) -> list[str]:
         """What a 401 says about the credentials that are taken (RFC 9110 section 11.6.1)."""
-        said = [getattr(each, "challenge", CHALLENGE) for each in self._authenticators]
+        said = [getattr(each, "challenge", CHALLENGE) for each in self.authenticators]
         return list(dict.fromkeys(each for each in said if isinstance(each, str))) or [CHALLENGE]
 
     @property
     def open(self) -> bool:
         """Whether everybody may pass without being looked at."""
-        return not self._authenticators and not self._must_be_permitted
+        return not self.authenticators and not self.must_be_permitted
 
     def problems(self) -> list[str]:
         """Return what broke within the last seconds, for the `configuration` check.
@@ -134,19 +140,23 @@ class Gate:
         Each is asked: bad credentials of one kind are not made good by others. Raises as `admit`.
         """
         user = None
-        for authenticator in self._authenticators:
-            known = await self._ask("Authentication", partial(self._authenticate, authenticator, request))
+        for authenticator in self.authenticators:
+            known = await self.ask_authenticator(authenticator, request)
             user = known if user is None else user
         return user
 
+    async def ask_authenticator(self, authenticator: Authenticator, request: Request) -> Any:
+        """Return whom *authenticator* alone knows as the sender of *request*. Raises as `admit`."""
+        return await self._ask("Authentication", partial(self._authenticate, authenticator, request))
+
     async def authorize(self, user: Any) -> None:
         """Pass when *user*, who is already authenticated, may read the status. Raises as `admit`."""
-        if self._must_be_known and user is None:
+        if self.must_be_known and user is None:
             raise AuthenticationError("Authentication is required to read the status")
-        if not (self._must_be_known or self._must_be_permitted):
+        if not (self.must_be_known or self.must_be_permitted):
             return
         self._require_a_user(user)
-        if self._must_be_permitted:
+        if self.must_be_permitted:
             answer = await self._ask("Authorization", lambda: self._coordinate(user))
             if answer is not None:
                 raise self._fault("Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None"))
@@ -176,7 +186,7 @@ class Gate:
             raise
         except _BusyError:
             log.warning("%s: too many callers at once; this one was refused", what.lower())
-            raise AccessFault(f"{what} Configuration Error") from None
+            raise AccessFault(f"{what} Configuration Error", "too many callers at once") from None
         except Exception as error:  # noqa: BLE001 -- whatever it is, it fails closed
             raise self._fault(what, error) from None
         self._broken.pop(what, None)
@@ -190,7 +200,7 @@ class Gate:
         return await answer if inspect.isawaitable(answer) else answer
 
     async def _coordinate(self, user: Any) -> Any:
-        make = self._coordinator_class or BaseCoordinator
+        make = self.coordinator_class or BaseCoordinator
         if make.__init__ is BaseCoordinator.__init__:
             coordinator = make(user)
         else:  # a constructor of the user's may look something up
@@ -216,4 +226,4 @@ class Gate:
         words = words_of(error)
         log.error("%s failed closed: %s", what.lower(), words)
         self._broken[what] = (time.monotonic() + _REMEMBERED_SECONDS, f"{what.lower()} broke: {words}")
-        return AccessFault(f"{what} Configuration Error")
+        return AccessFault(f"{what} Configuration Error", words)

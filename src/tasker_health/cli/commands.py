@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tasker_health import __version__
+from tasker_health.cli import doctor
 from tasker_health.cli.probe import say
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
@@ -25,6 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(doctor.app, name="doctor")
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file with the settings; TASKER_<GROUP>__<NAME> goes before it.")

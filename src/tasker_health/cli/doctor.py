@@ -1,0 +1,91 @@
+"""`tasker-health doctor`: looks at one part of an installation and says what it found and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tasker_health.errors import ConfigurationError
+from tasker_health.loading import load_settings
+from tasker_health.request import Request
+
+if TYPE_CHECKING:  # every command reads this module; only this one needs the rest
+    from tasker_health.access.explanation import Explanation
+
+LET_IN, REFUSED, BROKEN = 0, 1, 2
+
+app = typer.Typer(help="Look at an installation and say what is wrong and what to do.", no_args_is_help=True)
+
+_COLOURS = {"passed": "green", "skipped": "dim", "refused": "red", "fault": "red"}
+
+
+@app.callback()
+def _doctor() -> None:
+    """Keep `access` a command of its own although it is the only one."""
+
+
+@app.command()
+def access(
+    token: Annotated[
+        str | None, typer.Option(help="Bearer token that the caller sends; - reads it from standard input.")
+    ] = None,
+    basic: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="User and password; - reads both.")] = None,
+    header: Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header that is sent.")] = None,
+    client: Annotated[str, typer.Option(help="Address that the caller comes from.")] = "127.0.0.1",
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file with the settings.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
+) -> int:
+    """Explain step by step why a caller may read the status or not; exit 0 (may), 1 (may not) or 2 (it is broken)."""
+    import msgspec
+
+    from tasker_health.access.explanation import FAULT, OK, explain
+    from tasker_health.access.gate import Gate
+
+    settings = load_settings(config)
+    request = Request("GET", f"{settings.server.prefix}/health/status", _headers(token, basic, header or []), client)
+    found = asyncio.run(explain(Gate(settings), request))
+    if as_json:
+        print(msgspec.json.encode(found).decode(), flush=True)
+    else:
+        _print(found)
+    return {OK: LET_IN, FAULT: BROKEN}.get(found.code, REFUSED)
+
+
+def _headers(token: str | None, basic: str | None, headers: list[str]) -> list[tuple[bytes, bytes]]:
+    """Return what the caller sends.
+
+    Raises:
+        ConfigurationError: A header has no name.
+    """
+    pairs = []
+    if token is not None:
+        pairs.append((b"authorization", b"Bearer " + _given(token).encode()))
+    if basic is not None:
+        pairs.append((b"authorization", b"Basic " + base64.b64encode(_given(basic).encode())))
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise ConfigurationError("--header: no name and value; write it as 'x-api-key: ...'")
+        pairs.append((name.strip().lower().encode(), value.strip().encode()))
+    return pairs
+
+
+def _given(value: str) -> str:
+    """Return *value*, or the first line of standard input for `-`: what is typed on a command line others can see."""
+    return typer.get_text_stream("stdin").readline().rstrip("\r\n") if value == "-" else value
+
+
+def _print(found: Explanation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("step", "outcome", "why", box=None)
+    for step in found.steps:
+        table.add_row(step.name, f"[{_COLOURS[step.outcome]}]{step.outcome}[/]", step.words)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(f"the status answers {found.code}")
