@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -83,6 +85,12 @@ class Pod:
             found[f"threads of the {name}"] = sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
             found[f"descriptors of the {name}"] = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
         return found
+
+    def spare_bytes(self):
+        """Return how much more memory the application may take; infinite without a limit."""
+        limit, _ = resource.prlimit(self.process.pid, resource.RLIMIT_AS)
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[0])
+        return math.inf if limit == resource.RLIM_INFINITY else limit - pages * resource.getpagesize()
 
     def terminate(self):
         """End it by SIGTERM; return how many seconds that took, or `None` if it did not end."""

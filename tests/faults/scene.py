@@ -15,6 +15,9 @@ from server import wait_until
 from servers import PostgresServer
 
 BLOCK_SECONDS = 9
+SPARE_BYTES = 1 << 19
+"""The application has no memory when it may take less than this; what fits in it is soon taken too."""
+
 FLOOD = 256
 """Clients at once; a request takes the application 1 ms."""
 
@@ -101,6 +104,7 @@ class Scene:
     def exhaust_memory(self):
         """Leave the application no memory; the answer is not waited for, as it may need some."""
         self.pod.begin("/memory")
+        wait_until(lambda: self.pod.spare_bytes() < SPARE_BYTES, "the memory is taken")
 
     def give_memory(self):
         """Lift the limit from outside, and have the application give back what it took."""
