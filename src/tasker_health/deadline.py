@@ -89,7 +89,7 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
         _running[name] += 1
     try:
         threading.Thread(target=run, name=f"tasker-health-{name}", daemon=True).start()
-    except RuntimeError:  # the machine has no thread left
+    except BaseException:  # the machine has no thread left, or no memory for one
         with _lock:
             _running[name] -= 1
         raise
