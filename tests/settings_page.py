@@ -19,7 +19,12 @@ INTRODUCTION = """\
 A setting `health.cache_duration_seconds` comes from the environment variable `TASKER_HEALTH__CACHE_DURATION_SECONDS`,
 then from the table `[health]` of the TOML file that `--config` names, then from its default. A variable that ends in
 `_FILE` names a file that holds the value, as secrets are mounted. Variables without a known group and `__` are left
-alone. A bad value or an unknown name stops the start with exit code 2 and one line that names it.
+alone. A bad value or an unknown name stops the start with exit code 2 and one line that names it. Settings are read
+once, at start.
+
+A `<name>` is chosen by you, of `a-z`, `0-9`, `_` and `-`: `auth.tokens.grafana.hash` is the variable
+`TASKER_AUTH__TOKENS__GRAFANA__HASH`. A list, such as that of roles, is words separated by commas in a variable
+(`TASKER_AUTH__TOKENS__GRAFANA__ROLES=reader,operator`) and a list in TOML.
 
 This page is made from the table in the code.
 """
@@ -56,10 +61,11 @@ def _row(name: str, field: Any) -> str:
     default = field.default
     if default is PydanticUndefined:
         shown = "required"
-    elif default is None:
+    elif default is None or default == ():
         shown = "unset"
     else:
         value = default.get_secret_value() if isinstance(default, SecretStr) else default
+        value = ",".join(value) if isinstance(value, tuple) else value
         shown = f"`{str(value).lower() if isinstance(value, bool) else value}`"
     return f"| `{name}` | {shown} | {field.description} |"
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.settings import Settings
+from tasker_health.settings.kinds import Group
 
 PREFIX = "TASKER_"
 _FILE_SUFFIX = "_FILE"
@@ -93,9 +94,8 @@ def _read_environment(environ: Mapping[str, str], origins: Origins) -> dict[str,
         parts = variable.removeprefix(PREFIX).split("__")
         if not variable.startswith(PREFIX) or len(parts) < _NAME_PARTS or parts[0].lower() not in Settings.model_fields:
             continue
-        if parts[0] == "SOURCES" and len(parts) == _NAME_PARTS:
-            raise SettingsError(variable, "set", f"names no setting; write {variable}__KIND, {variable}__URL, ...")
         path, value = _named_value(variable, tuple(part.lower() for part in parts), environ)
+        _require_no_group(variable, path)
         if path in origins and origins[path].startswith(PREFIX):
             raise SettingsError(variable, "set", f"{origins[path]} says the same setting; keep one of the two")
         origins[path] = variable
@@ -103,9 +103,20 @@ def _read_environment(environ: Mapping[str, str], origins: Origins) -> dict[str,
     return values
 
 
+def _require_no_group(variable: str, path: Path_) -> None:
+    """Refuse a value for what has settings in it; it could be a secret, and would be laid over without a word."""
+    below = path if _group(_annotation_at(path)) else (*path, "<name>")
+    names = _names_at(below)
+    if names:
+        spelt = PREFIX + "__".join(below).upper()
+        written = ", ".join(f"{spelt}__{name.upper()}" for name in names)
+        raise SettingsError(variable, "set", f"names no setting; write {written}")
+
+
 def _named_value(variable: str, path: Path_, environ: Mapping[str, str]) -> tuple[Path_, str]:
     name = path[-1].upper()
-    if not name.endswith(_FILE_SUFFIX) or name == _FILE_SUFFIX:
+    is_setting = path[-1] in _names_at(path[:-1])  # such as server.tls_key_file: its value is the name of a file
+    if is_setting or not name.endswith(_FILE_SUFFIX) or name == _FILE_SUFFIX:
         return path, environ[variable]
     try:
         value = Path(environ[variable]).read_text("utf-8").rstrip("\r\n")
@@ -158,14 +169,27 @@ def _names_at(path: Path_) -> list[str]:
 
 
 def _model_at(path: Path_) -> type[BaseModel] | None:
-    model: Any = Settings
+    return _group(_annotation_at(path))
+
+
+def _annotation_at(path: Path_) -> Any:
+    """Return the type of the setting, the group or the groups by name at *path*; `None` where there is nothing."""
+    annotation: Any = Settings
     for part in path:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = next((f for n, f in model.model_fields.items() if part in {n, f.alias}), None)
-            model = field.annotation if field else None
-        elif getattr(model, "__origin__", None) is dict:
-            model = model.__args__[1]
-    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
+        model = _group(annotation)
+        if model is not None:
+            annotation = next((f.annotation for n, f in model.model_fields.items() if part in {n, f.alias}), None)
+        else:
+            annotation = annotation.__args__[1] if getattr(annotation, "__origin__", None) is dict else None
+    return annotation
+
+
+def _group(annotation: Any) -> type[BaseModel] | None:
+    """Return the group that *annotation* is, or is beside `None`."""
+    if getattr(annotation, "__origin__", None) is dict:
+        return None
+    types = [each for each in _types_in(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
+    return types[0] if types else None
 
 
 def _printable(value: Any, path: Path_, origins: Origins) -> str:
@@ -183,7 +207,9 @@ def _may_hold_secret(path: Path_) -> bool:
     model = _model_at(path[:-1])
     field = model.model_fields.get(path[-1]) if model else None
     if field is not None:
-        return SecretStr in _types_in(field.annotation)
+        types = _types_in(field.annotation)
+        of_groups = any(isinstance(each, type) and issubclass(each, Group) for each in types)
+        return SecretStr in types or (of_groups and path[0] in _GROUPS_WITH_SECRETS)
     # An unknown name: a password in the wrong place is the likeliest of all mistakes with one.
     return path[0] in _GROUPS_WITH_SECRETS or _SECRET_NAME.search(".".join(path)) is not None
 

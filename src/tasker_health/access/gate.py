@@ -15,6 +15,7 @@ from tasker_health.access.limiter import Limiter
 from tasker_health.access.principal import Principal
 from tasker_health.access.ready_made import authenticators_of, coordinator_class_of, fitting
 from tasker_health.access.roles import RolesCoordinator
+from tasker_health.access.turns import BusyError
 from tasker_health.counters import AccessCounts
 from tasker_health.deadline import MOST_THREADS, in_thread, within
 from tasker_health.errors import AuthenticationError, SettingsError, UnauthorizedError
@@ -31,10 +32,6 @@ _REMEMBERED_SECONDS = 10.0
 """How long the `configuration` check tells of a fault that was not seen again."""
 
 _NO_USERS = (bool, str, bytes, int, float, dict, list, tuple, set)
-
-
-class _BusyError(Exception):
-    """No thread was free in time."""
 
 
 class AccessFault(Exception):  # noqa: N818 -- not the caller's error but ours: answered with 500
@@ -184,7 +181,7 @@ class Gate:
         except (AuthenticationError, UnauthorizedError):
             self._broken.pop(what, None)
             raise
-        except _BusyError:
+        except BusyError:
             log.warning("%s: too many callers at once; this one was refused", what.lower())
             raise AccessFault(f"{what} Configuration Error", "too many callers at once") from None
         except Exception as error:  # noqa: BLE001 -- whatever it is, it fails closed
@@ -213,7 +210,7 @@ class Gate:
         try:
             await asyncio.wait_for(self._threads.acquire(), self._timeout_seconds / 2)
         except TimeoutError:
-            raise _BusyError from None
+            raise BusyError from None
         try:
             answer = in_thread(call, name)
         except BaseException:

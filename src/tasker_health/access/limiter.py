@@ -69,20 +69,8 @@ class Limiter:
             self._waiting -= 1
 
     def address(self, request: Request) -> str:
-        """Return the address that *request* comes from: the last one that no trusted proxy has (RFC 7239 section 8.1).
-
-        Addresses of IPv6 count by the network of 64 bits that one caller has (RFC 4291 section 2.5.4).
-        """
-        address = request.client
-        if self._trusted_proxies and is_trusted(address, self._trusted_proxies):
-            hops = [hop.strip() for value in request.headers("x-forwarded-for") for hop in value.split(",")]
-            for hop in reversed(hops):
-                if not _is_address(hop):
-                    break
-                address = hop
-                if not is_trusted(hop, self._trusted_proxies):
-                    break
-        return _network(address)
+        """Return the address that *request* comes from; see `address_of`."""
+        return address_of(request, self._trusted_proxies)
 
     def _count(self, address: str) -> int:
         now = time.monotonic()
@@ -94,6 +82,23 @@ class Limiter:
             self._failures.popitem(last=False)
         failures.number += 1
         return failures.number
+
+
+def address_of(request: Request, trusted_proxies: tuple[Network, ...]) -> str:
+    """Return the address that *request* comes from: the last one that no trusted proxy has (RFC 7239 section 8.1).
+
+    Addresses of IPv6 count by the network of 64 bits that one caller has (RFC 4291 section 2.5.4).
+    """
+    address = request.client
+    if trusted_proxies and is_trusted(address, trusted_proxies):
+        hops = [hop.strip() for value in request.headers("x-forwarded-for") for hop in value.split(",")]
+        for hop in reversed(hops):
+            if not _is_address(hop):
+                break
+            address = hop
+            if not is_trusted(hop, trusted_proxies):
+                break
+    return _network(address)
 
 
 def is_trusted(address: str, networks: tuple[Network, ...]) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from tasker_health.settings.kinds import Count, Group, Name, Networks, PositiveSeconds, Seconds, Words
+from tasker_health.settings.kinds import Count, Group, Moment, Name, Networks, PositiveSeconds, Seconds, Words
 
 ALGORITHMS = (
     *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -51,7 +50,7 @@ class TokenSettings(CallerSettings):
     """A bearer token or API key, kept as its hash."""
 
     hash: SecretStr = Field(description="What `tasker-health token create` prints for it: sha256:...")
-    expires: datetime | None = Field(None, description="When it ends, as 2027-01-31T00:00:00Z; unset: never.")
+    expires: Moment | None = Field(None, description="When it ends, as 2027-01-31T00:00:00Z; unset: never.")
 
 
 class UserSettings(CallerSettings):

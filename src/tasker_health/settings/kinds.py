@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
 
@@ -66,6 +67,22 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+
+
+def _no_number(value: object) -> object:
+    if isinstance(value, int | float) or (isinstance(value, str) and not _LIKE_A_DATE.match(value)):
+        raise ValueError("a time such as 2027-01-31T00:00:00Z")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+_LIKE_A_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
+"""A time; without an offset it is UTC, whatever the time zone of the machine."""
 
 
 class Group(BaseModel):
