@@ -6,6 +6,7 @@ The rules for whoever writes one:
 * A figure that is `None` is left out, never told as 0.
 * Labels come from closed lists and from the settings (states, reasons, checks, sources): never from a caller, never
   from the text of an error. So their number is bounded and nothing secret leaves.
+* It never holds the event loop for long: what takes more than a millisecond or two goes on after others had their turn.
 * The figures of the status are the fleet's, the counts are this process' own.
 """
 
@@ -52,7 +53,7 @@ class PullExporter(Protocol):
 
     settings: PrometheusSettings
 
-    def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
+    async def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
         """Return *snapshot* in the format that *accept*, the header's value, asks for, and its content type."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Literal, NamedTuple
 
 from tasker_health.counters import CheckCounts
@@ -29,6 +30,12 @@ class Instrument(NamedTuple):
     labels: tuple[str, ...] = ()
     points: Points = []  # noqa: RUF012 -- never changed
     histograms: dict[str, CheckCounts] = {}  # noqa: RUF012 -- never changed
+
+    def pieces(self, size: int) -> Iterator[Instrument]:
+        """Yield this figure in pieces of at most *size* points or histograms."""
+        points, histograms = iter(self.points), iter(self.histograms.items())
+        for _ in range(0, len(self.points) + len(self.histograms), size):
+            yield self._replace(points=list(islice(points, size)), histograms=dict(islice(histograms, size)))
 
 
 def gauge(name: str, text: str, value: float | None) -> Instrument:

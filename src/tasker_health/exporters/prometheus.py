@@ -6,6 +6,7 @@ series outlives what it is about, and the client's directory for several process
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -27,6 +28,10 @@ from tasker_health.exporters.table import instruments
 from tasker_health.settings import PrometheusSettings
 
 _BOUNDS = [*map(str, BUCKETS_SECONDS), "+Inf"]
+_LINES = 120
+"""How many are encoded at one stretch: about a millisecond."""
+
+_END = b"# EOF\n"  # of OpenMetrics
 _VERSION = re.compile(r"version\s*=\s*([^;\s]*)", re.IGNORECASE)
 _KNOWN_VERSIONS = frozenset({"", "0.0.1", "0.0.4", "1.0.0"})
 
@@ -42,17 +47,33 @@ class PrometheusExporter:
         self.settings = settings
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        self._told: list[Instrument] = []
+        self._piece: Instrument | None = None
 
-    def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-        """Return *snapshot* in the format that *accept* asks for. See `PullExporter.render`."""
+    async def render(self, snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
+        """Return *snapshot* in the format that *accept* asks for. See `PullExporter.render`.
+
+        The client encodes at one stretch: hundreds of series would hold the loop, so it is handed a few at a time.
+        """
         encode, content_type = choose_encoder(_understood(accept))
-        self._told = instruments(snapshot, guide_names=self.settings.guide_names)
-        return encode(self._registry), content_type
+        parts: list[bytes] = []
+        lines = 0
+        for told in instruments(snapshot, guide_names=self.settings.guide_names):
+            size = _LINES // (len(_BOUNDS) + 2) if told.histograms else _LINES
+            for number, piece in enumerate(told.pieces(size)):
+                self._piece = piece  # nobody else has a turn before it is encoded
+                part = encode(self._registry).removesuffix(_END)
+                parts.append(part.split(b"\n", 2)[2] if number else part)  # HELP and TYPE stand there once
+                lines += part.count(b"\n")
+                if lines >= _LINES:
+                    await asyncio.sleep(lines := 0)
+        if content_type.startswith("application/openmetrics-text"):
+            parts.append(_END)
+        return b"".join(parts), content_type
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what is being rendered; the registry asks for it."""
-        return map(_family, self._told)
+        """Yield the piece that is being rendered; the registry asks for it."""
+        if self._piece is not None:
+            yield _family(self._piece)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: what there is differs from scrape to scrape."""

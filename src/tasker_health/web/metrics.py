@@ -37,7 +37,7 @@ class Metrics:
         if refused is not None:
             return refused
         snapshot = await take_snapshot(self._monitor, self._gate.counts)
-        body, content_type = self._exporter.render(snapshot, ",".join(request.headers("accept")))
+        body, content_type = await self._exporter.render(snapshot, ",".join(request.headers("accept")))
         return Answer(_OK, body, [_VARY], content_type)
 
     async def _refused(self, request: Request) -> Answer | None:

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fakes import FakeClock, FakeSource, facts_of, settings_of
 from tasker_health.counters import AccessCounts, Vitals
 from tasker_health.exporters import take_snapshot
-from tasker_health.exporters.prometheus import PrometheusExporter
+from tasker_health.exporters.prometheus import PrometheusExporter, _family
+from tasker_health.exporters.table import instruments
 from tasker_health.health import Health
 from tasker_health.model import Connections, Reason
 from tasker_health.settings import PrometheusSettings
@@ -47,10 +50,15 @@ async def snapshot_of(*sources, vitals=None, **settings):
     return snapshot
 
 
+def rendered(snapshot, accept="", **settings):
+    """Return body and content type of *snapshot*."""
+    return asyncio.run(PrometheusExporter(PrometheusSettings(**settings)).render(snapshot, accept))
+
+
 def families(snapshot, which="text", **settings):
     """Return what a scraper reads of *snapshot* in the format *which*, by name."""
     accept, parse = FORMATS[which]
-    body, _ = PrometheusExporter(PrometheusSettings(**settings)).render(snapshot, accept)
+    body, _ = rendered(snapshot, accept, **settings)
     found = list(parse(body.decode()))
     assert len({family.name for family in found}) == len(found)
     return {family.name: family for family in found}
@@ -220,7 +228,7 @@ ACCEPTED = {
 @pytest.mark.parametrize("accept", ACCEPTED)
 def test_the_format_follows_accept(full, accept):
     """A version that is not known is not promised, and never repeated; what is not understood gets the text."""
-    _, content_type = PrometheusExporter(PrometheusSettings()).render(full, accept)
+    _, content_type = rendered(full, accept)
     assert content_type.startswith(ACCEPTED[accept])
 
 
@@ -235,7 +243,7 @@ _PIECES = st.sampled_from(
 @given(accept=st.one_of(st.text(), st.lists(_PIECES, max_size=12).map("".join)))
 def test_no_accept_makes_a_fault(accept):
     """Whatever is sent, the answer is one of the two formats, and the header's words are not repeated in it."""
-    _, content_type = PrometheusExporter(PrometheusSettings()).render(SNAPSHOT, accept)
+    _, content_type = rendered(SNAPSHOT, accept)
     assert re.fullmatch(
         r"(text/plain; version=(0\.0\.4|1\.0\.0)|application/openmetrics-text; version=1\.0\.0); charset=utf-8"
         r"(; escaping=(underscores|allow-utf-8|dots|values))?",
@@ -255,3 +263,39 @@ def test_a_service_of_any_name_is_escaped(which, service):
     )
     (sample,) = families(snapshot, which)["tasker_health_build" + ("_info" if which == "text" else "")].samples
     assert sample.labels["service"] == service
+
+
+@pytest.mark.parametrize("which", FORMATS)
+def test_hundreds_of_series_are_what_the_client_makes_of_them_at_one_stretch(which):
+    """Put together from pieces, byte for byte, while others have their turns in between."""
+
+    async def scene():
+        health = Health(settings_of(), clock=FakeClock())
+        for number in range(60):
+            health.check(f"check-{number}")(lambda: None)
+            health.add_source(FakeSource(name=f"source-{number}"))
+        snapshot = await take_snapshot(health.monitor, AccessCounts())
+        exporter = PrometheusExporter(PrometheusSettings())
+        rendering = asyncio.ensure_future(exporter.render(snapshot, FORMATS[which][0]))
+        turns = 0
+        while not rendering.done():
+            await asyncio.sleep(0)
+            turns += 1
+        return snapshot, rendering.result()[0], turns
+
+    snapshot, body, turns = asyncio.run(scene())
+    whole = CollectorRegistry()
+    whole.register(Whole(snapshot))
+    assert body == choose_encoder(FORMATS[which][0])[0](whole)
+    assert body.count(b"\n") / turns <= 250
+
+
+class Whole:
+    """Collects everything of a snapshot at once."""
+
+    def __init__(self, snapshot):
+        self.told = instruments(snapshot, guide_names=True)
+
+    def collect(self):
+        """Return every family."""
+        return map(_family, self.told)
