@@ -1,10 +1,10 @@
-"""What every test shares: the real servers, and how generated examples are run."""
+"""What every test shares: the real servers, the watch over secrets, and how generated examples are run."""
 
 from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["servers"]
+pytest_plugins = ["canary", "servers"]
 
 # Examples ask real databases on a shared machine: their speed is no property under test. They are the same in each
 # run, so that a change is not blamed for another one's fault; `--hypothesis-profile=explore` draws new and more.

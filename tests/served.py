@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 
+import canary
 from server import wait_until
 
 PATIENCE_SECONDS = 60
@@ -39,7 +40,7 @@ class Served:
             stdout=self._log_file,
             stderr=subprocess.STDOUT,
         )
-        found = wait_until(lambda: self.ended or re.search(r"serving (http://\S+)", self.log), "the server is open")
+        found = wait_until(lambda: self.ended or re.search(r"serving (https?://\S+)", self.log), "the server is open")
         if found is True:
             raise AssertionError(self.log)
         self.url = found.group(1)
@@ -92,7 +93,8 @@ class Served:
             self.process.wait()
 
     def close(self) -> None:
-        """Forget the log."""
+        """Forget the log, after a look for secrets."""
+        canary.look("the log of a server", self.log)
         self._log_file.close()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import secrets
 import shutil
 import signal
 import socket
@@ -18,6 +17,8 @@ from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
+
+import canary
 
 PATIENCE_SECONDS = 60
 _OWNER = "nobody"  # database servers refuse to run as root
@@ -63,7 +64,7 @@ class Server:
 
     def __init__(self) -> None:
         self.user = "tester"
-        self.password = f"secret-{secrets.token_hex(12)}"
+        self.password = canary.secret("database")
         self.port = 0
         self.folder = Path(tempfile.mkdtemp(prefix=f"tasker-health-{self.backend}-"))
         self.data = self.folder / "data"

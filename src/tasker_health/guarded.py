@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 
 from tasker_health.counters import Vitals
 from tasker_health.guard.heartbeat import Heartbeat
@@ -18,6 +18,16 @@ Reports = dict[str, tuple[int, bytes]]
 log = logging.getLogger(__name__)
 
 _LEAST_PERIOD_SECONDS = 0.25
+
+
+class _NextTurn:
+    """Awaited, gives the event loop a turn; made before memory is short, because `asyncio.sleep` needs some."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+_NEXT_TURN = _NextTurn()
 
 
 class Guarded:
@@ -77,14 +87,25 @@ class Guarded:
 
     async def _publish_for_ever(self) -> None:
         while True:
-            try:
-                await self._publish()
-            except Exception:
-                # The guard says `stalled` when nothing comes any more; what went wrong is told here.
-                log.exception("the reports for the guard cannot be made")
+            # Without memory even a line of the log, or a wait, may fail; the publisher goes on when there is some.
+            with contextlib.suppress(MemoryError):
+                await self._publish_or_tell()
+            with contextlib.suppress(MemoryError):
+                self.heartbeat.go_on()
             self._due.clear()
-            with contextlib.suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self._due.wait(), self._period)
+            except TimeoutError:
+                pass
+            except MemoryError:
+                await _NEXT_TURN
+
+    async def _publish_or_tell(self) -> None:
+        try:
+            await self._publish()
+        except Exception:
+            # The guard says `stalled` when nothing comes any more; what went wrong is told here.
+            log.exception("the reports for the guard cannot be made")
 
     async def _publish(self) -> None:
         reports = await self._reports()

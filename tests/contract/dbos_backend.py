@@ -12,6 +12,7 @@ from unittest import mock
 import dbos._migration as migrations
 import sqlalchemy as sa
 
+import canary
 from contract import dbos_history
 from contract.backend import STUCK_AFTER_SECONDS, WINDOW_SECONDS, Backend, Rows
 from contract.dbos_recount import Recount
@@ -20,6 +21,7 @@ from tasker_health.database import Database
 from tasker_health.model import Facts
 from tasker_health.sources.dbos import DbosSource
 
+READER_PASSWORD = canary.secret("reader")
 SCHEMA = "dbos"
 
 
@@ -187,12 +189,12 @@ class DbosOnPostgres(DbosBackend):
     def restricted_source(self, time_zone: str) -> Iterator[DbosSource]:
         """Give a source whose role may only read DBOS' schema and whose sessions are in *time_zone*."""
         self.execute(
-            "CREATE ROLE health_reader LOGIN PASSWORD 'reader'",
+            f"CREATE ROLE health_reader LOGIN PASSWORD '{READER_PASSWORD}'",
             f"ALTER ROLE health_reader SET timezone = '{time_zone}'",
             f"GRANT USAGE ON SCHEMA {SCHEMA} TO health_reader",
             f"GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO health_reader",
         )
-        url = sa.make_url(self.url).set(username="health_reader", password="reader")
+        url = sa.make_url(self.url).set(username="health_reader", password=READER_PASSWORD)
         yield self._source(url.render_as_string(hide_password=False))
         self.execute("DROP OWNED BY health_reader", "DROP ROLE health_reader")
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import canary
 from faults.asker import ask
 from server import free_port, wait_until
 
@@ -38,6 +39,7 @@ class Pod:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
         variables = {
             "TASKER_GUARD__ENABLED": "true",
+            "TASKER_SERVER__DRAIN_SECONDS": "1",
             "TASKER_GUARD__PORT": str(self.guard_port),
             "TASKER_HEALTH__LIVENESS_STALL_SECONDS": str(STALL_SECONDS),
             "TASKER_DATABASE__URL": url,
@@ -113,6 +115,7 @@ class Pod:
         """End it at once; the guard follows."""
         self.process.kill()
         self.process.wait()
+        canary.look("the log of an application", self.log)
         self._log.close()
 
     def _guard_pid(self):

@@ -8,12 +8,14 @@ import time
 
 import psycopg
 
+import canary
 from faults.asker import Asker
 from faults.pod import PATIENCE_SECONDS, Pod
 from faulty_proxy import FaultyProxy
 from server import wait_until
 from servers import PostgresServer
 
+PASSWORD = canary.secret("prober")
 BLOCK_SECONDS = 9
 SPARE_BYTES = 1 << 19
 """The application has no memory when it may take less than this; what fits in it is soon taken too."""
@@ -36,8 +38,8 @@ class Scene:
         self.server, self._spare = PostgresServer(), PostgresServer()
         self.proxy = FaultyProxy(self.server.port)
         for each in (self.server, self._spare):
-            each.execute("CREATE ROLE prober LOGIN PASSWORD 'prober'")
-        self.url = self.proxy.url_for(self.server.url_of("postgres", user="prober", password="prober"))
+            each.execute(f"CREATE ROLE prober LOGIN PASSWORD '{PASSWORD}'")
+        self.url = self.proxy.url_for(self.server.url_of("postgres", user="prober", password=PASSWORD))
         self.held = []
         self.pod: Pod | None = None
         self.flood: Asker | None = None
@@ -63,7 +65,7 @@ class Scene:
 
     def take_all_connections(self):
         """Hold every connection that the server has, those of the application too."""
-        url = self.server.url_of("postgres", user="prober", password="prober")
+        url = self.server.url_of("postgres", user="prober", password=PASSWORD)
         ends_at = time.monotonic() + PATIENCE_SECONDS
         refusals = 0
         administrator = psycopg.connect(self.server.url, autocommit=True)

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+import canary
 from faulty_proxy import FaultyProxy
 from served import Served, served
 from server import sync_url
 
+WRONG, PROBER = canary.secret("wrong"), canary.secret("prober")
 WELL = (200, "ok", None)
 
 
@@ -97,11 +99,11 @@ def test_a_path_that_fails_is_not_ready_and_comes_back(database, mode, reason):
 
 def test_a_wrong_password_is_said_as_such(request, database):
     """`authentication_failed`; neither the wrong password nor the right one leaves."""
-    wrong = sa.make_url(database.url).set(password="canary-wrong").render_as_string(hide_password=False)
+    wrong = sa.make_url(database.url).set(password=WRONG).render_as_string(hide_password=False)
     with served(TASKER_DATABASE__URL=wrong) as server:
         server.becomes("database", 503, "error", "authentication_failed")
         assert server.get("live").status_code == 200
-        assert_nothing_leaked(server, "canary-wrong", database.password)
+        assert_nothing_leaked(server, WRONG, database.password)
 
 
 def test_a_database_that_is_not_there_is_missing(database):
@@ -119,12 +121,12 @@ def test_a_server_without_free_connections_is_said_as_such(own_postgres):
     own_postgres.execute("ALTER SYSTEM SET max_connections = 12", "ALTER SYSTEM SET superuser_reserved_connections = 1")
     own_postgres.stop()
     own_postgres.start()
-    own_postgres.execute("CREATE ROLE prober LOGIN PASSWORD 'canary-prober'")
+    own_postgres.execute(f"CREATE ROLE prober LOGIN PASSWORD '{PROBER}'")
     engine = sa.create_engine(sync_url(own_postgres.url), poolclass=sa.NullPool)
     held = []
     with contextlib.suppress(sa.exc.OperationalError):
         held.extend(engine.connect() for _ in range(20))
-    url = own_postgres.url_of("postgres", user="prober", password="canary-prober")
+    url = own_postgres.url_of("postgres", user="prober", password=PROBER)
     try:
         while True:
             try:
@@ -136,7 +138,7 @@ def test_a_server_without_free_connections_is_said_as_such(own_postgres):
             while held:
                 held.pop().close()
             server.becomes("database", *WELL)
-            assert_nothing_leaked(server, "canary-prober")
+            assert_nothing_leaked(server, PROBER)
     finally:
         while held:
             held.pop().close()

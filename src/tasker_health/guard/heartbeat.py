@@ -40,6 +40,12 @@ class Heartbeat:
             self._due = time.monotonic()
             self._beat()
 
+    def go_on(self) -> None:
+        """Beat again if the next beat is long overdue: there was no memory to have it called."""
+        if self._timer is not None and time.monotonic() - self._due > self._period:
+            self._timer.cancel()
+            self._beat()
+
     def stop(self) -> None:
         """End it; the slot is left to its owner."""
         if self._timer is not None:
@@ -48,6 +54,8 @@ class Heartbeat:
 
     def _beat(self) -> None:
         now = time.monotonic()
+        # Before anything that could fail for want of memory: it must not be the last beat.
+        self._timer = asyncio.get_running_loop().call_later(self._period, self._beat)
         self.lag_seconds = max(0.0, now - self._due)
         if self.lag_seconds > self._warning:
             self._lagged_at = now
@@ -55,4 +63,3 @@ class Heartbeat:
         if slot is not None:
             slot.beat(int(self.lag_seconds * 1e9))
         self._due = now + self._period
-        self._timer = asyncio.get_running_loop().call_later(self._period, self._beat)

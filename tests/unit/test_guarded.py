@@ -1,0 +1,113 @@
+"""The application's side of the guard goes on when there is no memory for a while."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fakes import settings_of
+from tasker_health import guarded as guarded_module
+from tasker_health.guard.heartbeat import Heartbeat
+from tasker_health.guarded import Guarded
+
+
+class FakeSlot:
+    """Counts beats, and fails as often as a test wants."""
+
+    def __init__(self):
+        self.beats = self.failures = 0
+
+    def beat(self, lag_ns):
+        """Count a beat."""
+        if self.failures:
+            self.failures -= 1
+            raise MemoryError
+        self.beats += 1
+
+
+async def until(condition):
+    """Wait until *condition* holds, for a minute."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def test_a_beat_that_finds_no_memory_is_not_the_last():
+    """The next one has been called for before anything could fail."""
+    slot = FakeSlot()
+
+    async def run():
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        heartbeat = Heartbeat(0.01, 1)
+        heartbeat.start(lambda: slot)
+        await until(lambda: slot.beats)
+        slot.failures = 3
+        seen = slot.beats
+        await until(lambda: slot.beats > seen + 3)
+        heartbeat.stop()
+
+    asyncio.run(run())
+
+
+def test_a_timer_that_could_not_be_had_is_had_later():
+    """When there was not even memory to call for the next beat, `go_on` does so once it is overdue."""
+    slot = FakeSlot()
+
+    async def run():
+        heartbeat = Heartbeat(0.01, 1)
+        heartbeat.start(lambda: slot)
+        await until(lambda: slot.beats)
+        heartbeat._timer.cancel()
+        await asyncio.sleep(0.05)
+        seen = slot.beats
+        heartbeat.go_on()
+        await until(lambda: slot.beats > seen + 2)
+        heartbeat.stop()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("where", ["the reports", "the log", "the wait"])
+def test_a_publication_that_finds_no_memory_is_not_the_last(monkeypatch, where):
+    """Wherever the memory ends, reports are made again when there is some."""
+    made, failures = [], 3
+
+    def fail():
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise MemoryError
+
+    async def reports():
+        made.append(None)
+        if where == "the reports":
+            fail()
+        if where == "the log":
+            raise OSError
+        return {}
+
+    wait_for = asyncio.wait_for
+
+    async def failing_wait_for(waiting, seconds):
+        try:
+            fail()
+        except MemoryError:
+            waiting.close()
+            raise
+        return await wait_for(waiting, seconds)
+
+    if where == "the log":
+        monkeypatch.setattr(guarded_module.log, "exception", lambda *_: fail())
+    if where == "the wait":
+        monkeypatch.setattr(guarded_module.asyncio, "wait_for", failing_wait_for)
+
+    async def run():
+        settings = settings_of(guard={"enabled": True, "port": 0}, health={"readiness_max_age_seconds": 0.01})
+        beside = Guarded(settings, reports, alone=True)
+        beside._period = 0.01
+        beside.start()
+        await until(lambda: failures == 0 and len(made) > 6)
+        await beside.stop()
+
+    asyncio.run(run())
