@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -14,19 +15,23 @@ class Kept(Generic[T]):
     Attributes:
         value: What was kept last; `None` before.
         until: The moment on the monotonic clock from which on it serves no more.
-        made: What whoever hands it out has made of this very value, such as its bytes; it goes with the value.
+        made: What whoever hands it out has made of this very value for everybody, such as its bytes.
+        variants: What has been made of it for some, by what they asked for. Both go with the value.
     """
 
-    __slots__ = ("made", "until", "value")
+    __slots__ = ("made", "until", "value", "variants")
 
     def __init__(self) -> None:
         self.value: T | None = None
         self.until = -math.inf
         self.made: Any = None
+        self.variants: dict[Hashable, Any] = {}
 
     def keep(self, value: T, until: float) -> None:
         """Let *value* serve until the moment *until*, in place of what was kept before."""
-        self.value, self.until, self.made = value, until, None
+        # In this order: another thread that sees the new `until` must not see what was made of the value before.
+        self.made, self.variants = None, {}
+        self.value, self.until = value, until
 
     def end(self) -> None:
         """Let it serve no more."""

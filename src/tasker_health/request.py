@@ -16,16 +16,30 @@ class Request:
         raw_headers: Pairs of lower-case name and value, in the order sent.
         client: Address of the peer, or an empty string.
         scope: What the server handed over (the ASGI scope or the WSGI environ), for authenticators that need it.
+        query: What stands behind the question mark, still percent-encoded.
+        folded: Whether the server may have joined, with a comma, headers that were sent more than once: so WSGI has it.
     """
 
-    __slots__ = ("client", "method", "path", "raw_headers", "scope")
+    __slots__ = ("client", "folded", "method", "path", "query", "raw_headers", "scope")
 
-    def __init__(self, method: str, path: str, raw_headers: Headers, client: str = "", scope: object = None) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        raw_headers: Headers,
+        client: str = "",
+        scope: object = None,
+        *,
+        query: str = "",
+        folded: bool = False,
+    ) -> None:
         self.method = method
         self.path = path
         self.raw_headers = raw_headers
         self.client = client
         self.scope = scope
+        self.query = query
+        self.folded = folded
 
     def __repr__(self) -> str:
         # Headers carry credentials.

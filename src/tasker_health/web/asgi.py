@@ -58,13 +58,15 @@ class AsgiSkin:
         method, path = scope["method"], scope["path"]
         if scope.get("root_path"):
             path = _below(scope["root_path"], path)
-        answer = self._at_once(method, path)
+        headers, query = scope["headers"], scope.get("query_string", b"")
+        answer = self._at_once(method, path, headers, query)
         if answer is None:
             if self._app is not None and not self._endpoints.claims(path):
                 await self._app(scope, receive, send)
                 return
             client = scope.get("client")
-            request = Request(method, path, scope["headers"], client[0] if client else "", scope)
+            peer = client[0] if client else ""
+            request = Request(method, path, headers, peer, scope, query=query.decode("latin-1"))
             answer = await self._endpoints.answer(request)
         # A list of its own for each response: middleware around us may add to it.
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers.copy()})

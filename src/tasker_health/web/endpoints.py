@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import posixpath
 from collections.abc import Awaitable, Callable
@@ -10,12 +11,14 @@ from typing import Any
 from tasker_health.access.gate import Gate
 from tasker_health.exporters import PullExporter
 from tasker_health.kept import Kept
-from tasker_health.model import SystemStatus
+from tasker_health.model import StatusReport, SystemStatus
 from tasker_health.monitor import Monitor
-from tasker_health.request import Request
+from tasker_health.request import Headers, Request
+from tasker_health.web.formats import Format
+from tasker_health.web.negotiation import format_of, prefers_page
 from tasker_health.web.openapi import document
 from tasker_health.web.refusal import FAULT, NOT_ALLOWED, NOT_FOUND, admission, problem
-from tasker_health.web.render import Answer, render, rendered
+from tasker_health.web.render import VARY, Answer, encoded, render, rendered
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
@@ -47,9 +50,10 @@ class Endpoints:
             f"{self._root}/ready": self._ready,
             f"{self._root}/startup": self._startup,
             f"{self._root}/status": self._status,
-            self._root: self._status,
+            self._root: self._for_people,
             f"{prefix}/openapi.json": self._document,
         }
+        self._never_waiting = frozenset({f"{self._root}/live", f"{self._root}/startup", f"{prefix}/openapi.json"})
         if exporter is not None:
             from tasker_health.web.metrics import Metrics
 
@@ -74,16 +78,37 @@ class Endpoints:
         root = self._root.lower()
         return plain == root or plain.startswith(f"{root}/") or plain in self._by_path
 
-    def at_once(self, method: str, path: str) -> Answer | None:
+    def at_once(self, method: str, path: str, headers: Headers, query: bytes | str) -> Answer | None:
         """Return the answer that was given before and still serves; `None`: `answer` has it.
 
-        Most probes are answered here: it costs no coroutine and no `Request`.
+        Most probes are answered here: it costs no coroutine and no `Request`. It is plain JSON, for those who send no
+        query and accept anything (`*/*`, or no header at all); what others want takes a longer look.
         """
         kept = self._kept.get(path)
-        if kept is None or self._monotonic() >= kept.until or method not in _READS:
+        if kept is None or query or self._monotonic() >= kept.until or method not in _READS:
             return None
+        for name, value in headers:
+            if name == b"accept" and value != b"*/*":
+                return None
         made: Answer | None = kept.made
         return made
+
+    def waits(self, method: str, path: str) -> bool:
+        """Return whether `answer` may wait for something, and so needs an event loop; else any thread may run it."""
+        if method not in _READS or path in self._never_waiting:
+            return False
+        return path in self._by_path or self._one_check(path) is not None
+
+    def is_readiness(self, path: str) -> bool:
+        """Return whether *path* asks for readiness, whose deadline is short."""
+        return path == f"{self._root}/ready" or path.startswith(self._ready_below)
+
+    def late(self, path: str) -> Answer:
+        """Return what is answered in place of what has not come in time, to whom waits for it in another thread."""
+        if self.is_readiness(path):
+            name = path.removeprefix(self._ready_below)
+            return render(UNAVAILABLE, self._monitor.stalled(name if name != path else None))
+        return problem(FAULT, "Internal Server Error", "The answer did not come in time; the log says why")
 
     async def answer(self, request: Request) -> Answer:
         """Return the answer to *request*; whatever goes wrong in that is a 500 that tells nothing."""
@@ -106,34 +131,34 @@ class Endpoints:
             answers[f"ready/{name}"] = await self._check_answer(name)
         return {name: (answer.status, answer.body) for name, answer in answers.items()}
 
-    async def _live(self, _request: Request) -> Answer:
+    async def _live(self, request: Request) -> Answer:
         report = self._monitor.live()
-        return rendered(self._monitor.kept_liveness, OK if report.alive else UNAVAILABLE, report)
+        return rendered(self._monitor.kept_liveness, OK if report.alive else UNAVAILABLE, report, format_of(request))
 
-    async def _ready(self, _request: Request) -> Answer:
-        return await self._ready_answer()
+    async def _ready(self, request: Request) -> Answer:
+        return await self._ready_answer(format_of(request))
 
-    async def _ready_answer(self) -> Answer:
+    async def _ready_answer(self, form: Format | None = None) -> Answer:
         report = await self._monitor.ready()
-        return rendered(self._monitor.kept_readiness, OK if report.ready else UNAVAILABLE, report)
+        return rendered(self._monitor.kept_readiness, OK if report.ready else UNAVAILABLE, report, form)
 
     def _one_check(self, path: str) -> Endpoint | None:
         """Return the endpoint of one check, when *path* names one."""
         name = path.removeprefix(self._ready_below)
         if name == path or name not in self._monitor.check_names:
             return None
-        return lambda _request: self._check_answer(name)
+        return lambda request: self._check_answer(name, format_of(request))
 
-    async def _check_answer(self, name: str) -> Answer:
+    async def _check_answer(self, name: str, form: Format | None = None) -> Answer:
         report = await self._monitor.ready(name)
-        return render(OK if report.ready else UNAVAILABLE, report)
+        return encoded(OK if report.ready else UNAVAILABLE, report, form)
 
-    async def _startup(self, _request: Request) -> Answer:
-        return self._startup_answer()
+    async def _startup(self, request: Request) -> Answer:
+        return self._startup_answer(format_of(request))
 
-    def _startup_answer(self) -> Answer:
+    def _startup_answer(self, form: Format | None = None) -> Answer:
         report = self._monitor.startup()
-        return render(OK if report.started else UNAVAILABLE, report)
+        return encoded(OK if report.started else UNAVAILABLE, report, form)
 
     async def _document(self, _request: Request) -> Answer:
         return self._openapi
@@ -141,9 +166,25 @@ class Endpoints:
     async def _status(self, request: Request) -> Answer:
         admitted = await admission(self._gate, request)
         if admitted.refusal is not None:
+            admitted.refusal.headers.append(VARY)
             return admitted.refusal
         report = await self._monitor.status()
-        code = UNAVAILABLE if report.status is SystemStatus.UNHEALTHY else OK
-        if admitted.detail:
-            return render(code, self._monitor.detailed(report))
-        return rendered(self._monitor.kept_status, code, report)
+        detailed = self._monitor.detailed(report) if admitted.detail else None
+        return rendered(self._monitor.kept_status, _code_of(report), report, format_of(request), detailed)
+
+    async def _for_people(self, request: Request) -> Answer:
+        """Return the status as a page for a browser, and as `_status` does for everybody else."""
+        if not prefers_page(request):
+            return await self._status(request)
+        from tasker_health.web import page
+
+        admitted = await admission(self._gate, request)
+        if admitted.refusal is not None:
+            return page.refusal(admitted.refusal)
+        report, readiness = await asyncio.gather(self._monitor.status(), self._monitor.ready())
+        shown = self._monitor.detailed(report) if admitted.detail else report
+        return page.page(_code_of(report), shown, readiness, self._monitor.service_name)
+
+
+def _code_of(report: StatusReport) -> int:
+    return UNAVAILABLE if report.status is SystemStatus.UNHEALTHY else OK

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import UnsetType
 
-from tasker_health.model import Liveness, Problem, Readiness, Startup, StatusReport
+from tasker_health.model import DetailedStatusReport, Liveness, Problem, Readiness, Startup, StatusReport
 from tasker_health.settings import CHECK_NAME
+from tasker_health.web.formats.actuator import Actuator, ActuatorHealth
+from tasker_health.web.formats.health_json import HealthDocument, HealthJson
+from tasker_health.web.formats.microprofile import MicroProfileHealth
+from tasker_health.web.negotiation import FORMATS, PAGE, PLAIN
 
-_REPORTS = (Liveness, Readiness, Startup, StatusReport, Problem)
+_FORMATS = (HealthDocument, ActuatorHealth, MicroProfileHealth)
+_REPORTS = (Liveness, Readiness, Startup, StatusReport, DetailedStatusReport, Problem, *_FORMATS)
+
+_FORMAT = {
+    "name": "format",
+    "in": "query",
+    "description": "In which words to answer, before what `Accept` says; anything else is plain JSON.",
+    "schema": {"type": "string"},
+    "examples": {name: {"value": name} for name in ("json", *(form.name for form in FORMATS))},
+}
 
 _REFUSALS = {
     "401": "Credentials are missing or not valid.",
@@ -26,14 +40,12 @@ def document(prefix: str, *, metrics: bool) -> dict[str, Any]:
         _require_what_is_always_there(report, components)
     status = _reads(
         "How is the whole system?",
-        StatusReport,
-        "200",
-        "503",
+        (StatusReport, DetailedStatusReport),
         "Healthy or degraded.",
         "Unhealthy.",
         refusals=_REFUSALS,
     )
-    ready = ("Should it get traffic now?", Readiness, "200", "503", "Ready.", "Not ready.")
+    ready = ("Should it get traffic now?", (Readiness,), "Ready.", "Not ready.")
     name = {
         "name": "check",
         "in": "path",
@@ -49,19 +61,15 @@ def document(prefix: str, *, metrics: bool) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": {
-            f"{prefix}/health/live": _reads(
-                "Should this process be restarted?", Liveness, "200", "503", "Alive.", "Wedged."
-            ),
+            f"{prefix}/health/live": _reads("Should this process be restarted?", (Liveness,), "Alive.", "Wedged."),
             f"{prefix}/health/ready": _reads(*ready),
             f"{prefix}/health/ready/{{check}}": {
                 **_reads(*ready, refusals={"404": "There is no such check."}),
                 "parameters": [name],
             },
-            f"{prefix}/health/startup": _reads(
-                "Has it finished starting?", Startup, "200", "503", "Started.", "Starting."
-            ),
+            f"{prefix}/health/startup": _reads("Has it finished starting?", (Startup,), "Started.", "Starting."),
             f"{prefix}/health/status": status,
-            f"{prefix}/health": status,
+            f"{prefix}/health": _as_page_too(status),
             **({f"{prefix}/metrics": _metrics()} if metrics else {}),
             f"{prefix}/openapi.json": {
                 method: {
@@ -77,30 +85,53 @@ def document(prefix: str, *, metrics: bool) -> dict[str, Any]:
 
 def _reads(
     summary: str,
-    report: type[Any],
-    good: str,
-    bad: str,
+    reports: tuple[type[Any], ...],
     good_means: str,
     bad_means: str,
     refusals: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    body = _content({"$ref": f"#/components/schemas/{report.__name__}"})
-    problem = _content({"$ref": f"#/components/schemas/{Problem.__name__}"})
+    body = {
+        "content": {
+            PLAIN: {"schema": _any_of(*reports, MicroProfileHealth)},
+            HealthJson.media_type: {"schema": _any_of(HealthDocument)},
+            Actuator.media_type: {"schema": _any_of(ActuatorHealth)},
+        }
+    }
+    problem = _content(_any_of(Problem))
     responses = {
-        good: {"description": good_means, **body},
-        bad: {"description": bad_means, **body},
+        "200": {"description": good_means, **body},
+        "503": {"description": bad_means, **body},
         **{code: {"description": meaning, **problem} for code, meaning in (refusals or {}).items()},
     }
     without_body = {code: {"description": response["description"]} for code, response in responses.items()}
     return {
-        "get": {"summary": summary, "responses": responses},
-        "head": {"summary": summary, "responses": without_body},
+        "get": {"summary": summary, "parameters": [_FORMAT], "responses": responses},
+        "head": {"summary": summary, "parameters": [_FORMAT], "responses": without_body},
     }
+
+
+def _as_page_too(reads: dict[str, Any]) -> dict[str, Any]:
+    """Return the operations of the status with HTML for a browser beside every JSON."""
+    html = {PAGE: {"schema": {"type": "string"}}}
+    responses = {
+        code: {**response, "content": {**response["content"], **html}}
+        for code, response in reads["get"]["responses"].items()
+    }
+    summary = "The same for people: a page for a browser."
+    return {
+        "get": {**reads["get"], "summary": summary, "responses": responses},
+        "head": {**reads["head"], "summary": summary},
+    }
+
+
+def _any_of(*models: type[Any]) -> dict[str, Any]:
+    schemas = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _metrics() -> dict[str, Any]:
     text = {"schema": {"type": "string"}}
-    problem = _content({"$ref": f"#/components/schemas/{Problem.__name__}"})
+    problem = _content(_any_of(Problem))
     good = {"description": "The metrics, also of what is unhealthy."}
     formats = {"content": {"text/plain": text, "application/openmetrics-text": text}}
     refusals = {code: {"description": meaning} for code, meaning in _REFUSALS.items()}
@@ -113,7 +144,7 @@ def _metrics() -> dict[str, Any]:
 
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": schema}}}
+    return {"content": {PLAIN: {"schema": schema}}}
 
 
 def _require_what_is_always_there(schema: dict[str, Any], components: dict[str, Any]) -> None:
@@ -129,13 +160,13 @@ def _may_be_left_out(annotation: Any) -> bool:
     return UnsetType in getattr(annotation, "__args__", ())
 
 
-def _structs(types: Any) -> set[type[msgspec.Struct]]:
-    """Return every struct in *types*, however deep."""
-    found: set[type[msgspec.Struct]] = set()
+def _structs(types: Iterable[Any], found: set[type[msgspec.Struct]] | None = None) -> set[type[msgspec.Struct]]:
+    """Return every struct in *types*, however deep, beside those *found* already: one may hold itself."""
+    found = set() if found is None else found
     for each in types:
-        if isinstance(each, type) and issubclass(each, msgspec.Struct):
-            if each not in found:
-                found |= {each} | _structs([field.type for field in msgspec.structs.fields(each)])
-        else:
-            found |= _structs(getattr(each, "__args__", ()))
+        if not (isinstance(each, type) and issubclass(each, msgspec.Struct)):
+            _structs(getattr(each, "__args__", ()), found)
+        elif each not in found:
+            found.add(each)
+            _structs([field.type for field in msgspec.structs.fields(each)], found)
     return found

@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 
 from tasker_health.kept import Kept
+from tasker_health.model import DetailedStatusReport
+from tasker_health.web.formats import Format, in_words_of
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 CACHE_CONTROL = (b"cache-control", b"no-cache, no-store, must-revalidate")
+VARY = (b"vary", b"Accept")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -44,11 +47,35 @@ def render(status: int, document: Any, headers: Sequence[tuple[bytes, bytes]] = 
     return Answer(status, _encode(document), headers)
 
 
-def rendered(kept: Kept[Any], status: int, report: Any) -> Answer:
-    """Return *report* with *status*, encoded once for all who get what is *kept*: reports are frozen."""
+def encoded(status: int, report: Any, form: Format | None = None) -> Answer:
+    """Return *report* with *status* in the format *form*; `None`: in plain JSON."""
+    if form is None:
+        return render(status, report, (VARY,))
+    return Answer(status, _encode(in_words_of(form, report)), (VARY,), form.media_type)
+
+
+def rendered(
+    kept: Kept[Any],
+    status: int,
+    report: Any,
+    form: Format | None = None,
+    detailed: DetailedStatusReport | None = None,
+) -> Answer:
+    """Return *report* with *status* in the format *form*, or what is *detailed* of it in its place.
+
+    It is encoded once for all who get the same of what is *kept*: reports are frozen. Only the plain report without
+    details is `made`, which is handed out to whoever asks.
+    """
     if report is not kept.value:
-        return render(status, report)
-    if kept.made is None:
-        kept.made = render(status, report)
-    made: Answer = kept.made
-    return made
+        return encoded(status, detailed or report, form)
+    answer: Answer | None
+    if form is None and detailed is None:
+        answer = kept.made or encoded(status, report)
+        if report is kept.value:  # another thread may have kept a newer one meanwhile
+            kept.made = answer
+        return answer
+    key = (form and form.name, detailed and tuple(detailed.details.items()))
+    answer = kept.variants.get(key)
+    if answer is None:
+        answer = kept.variants[key] = encoded(status, detailed or report, form)
+    return answer

@@ -11,6 +11,7 @@ from tasker_health.health import Health
 from tasker_health.request import Request
 
 PREFIX = "/tasker/health"
+ANYTHING = [(b"host", b"probe"), (b"accept", b"*/*")]
 KEPT_SECONDS = {f"{PREFIX}/live": 1, f"{PREFIX}/ready": 1, f"{PREFIX}/status": 1, PREFIX: 1}
 
 
@@ -41,13 +42,13 @@ async def asked(health, path, times=2):
 def test_the_same_answer_is_handed_out_while_it_serves(path, method):
     """Not before anybody asked; then the very same object; not for a moment longer."""
     health, clock = health_of()
-    assert health.endpoints.at_once(method, path) is None
+    assert health.endpoints.at_once(method, path, ANYTHING, b"") is None
     answer = asyncio.run(asked(health, path))
-    assert health.endpoints.at_once(method, path) is answer
+    assert health.endpoints.at_once(method, path, ANYTHING, b"") is answer
     clock.move(KEPT_SECONDS[path] - 0.001)
-    assert health.endpoints.at_once(method, path) is answer
+    assert health.endpoints.at_once(method, path, ANYTHING, b"") is answer
     clock.move(0.001)
-    assert health.endpoints.at_once(method, path) is None
+    assert health.endpoints.at_once(method, path, ANYTHING, b"") is None
 
 
 @pytest.mark.parametrize("path", KEPT_SECONDS)
@@ -55,7 +56,7 @@ def test_another_method_is_never_answered_at_once(path):
     """405 is `answer`'s to say."""
     health, _ = health_of()
     asyncio.run(asked(health, path))
-    assert health.endpoints.at_once("POST", path) is None
+    assert health.endpoints.at_once("POST", path, ANYTHING, b"") is None
 
 
 def test_a_status_that_not_everybody_may_read_is_never_handed_out_at_once():
@@ -63,7 +64,7 @@ def test_a_status_that_not_everybody_may_read_is_never_handed_out_at_once():
     health, _ = health_of(authenticator=Nobody())
     asyncio.run(asked(health, f"{PREFIX}/status"))
     assert health.monitor.kept_status.made is not None
-    assert health.endpoints.at_once("GET", f"{PREFIX}/status") is None
+    assert health.endpoints.at_once("GET", f"{PREFIX}/status", ANYTHING, b"") is None
 
 
 def test_draining_takes_readiness_back_at_once():
@@ -73,9 +74,9 @@ def test_draining_takes_readiness_back_at_once():
     async def play():
         before = await asked(health, f"{PREFIX}/ready")
         health.monitor.drain()
-        kept = health.endpoints.at_once("GET", f"{PREFIX}/ready")
+        kept = health.endpoints.at_once("GET", f"{PREFIX}/ready", ANYTHING, b"")
         after = await asked(health, f"{PREFIX}/ready")
-        return before.status, kept, after.status, health.endpoints.at_once("GET", f"{PREFIX}/ready")
+        return before.status, kept, after.status, health.endpoints.at_once("GET", f"{PREFIX}/ready", ANYTHING, b"")
 
     assert asyncio.run(play()) == (200, None, 503, None)
 
@@ -96,7 +97,7 @@ def test_a_run_that_ends_after_the_drain_began_is_not_kept():
         health.monitor.drain()
         gate.set()
         await run
-        return health.endpoints.at_once("GET", f"{PREFIX}/ready")
+        return health.endpoints.at_once("GET", f"{PREFIX}/ready", ANYTHING, b"")
 
     assert asyncio.run(play()) is None
 
@@ -109,6 +110,8 @@ def test_nothing_is_handed_out_after_a_stop():
         for path in (f"{PREFIX}/ready", f"{PREFIX}/status"):
             await asked(health, path)
         await health.stop()
-        return [health.endpoints.at_once("GET", path) for path in (f"{PREFIX}/ready", f"{PREFIX}/status")]
+        return [
+            health.endpoints.at_once("GET", path, ANYTHING, b"") for path in (f"{PREFIX}/ready", f"{PREFIX}/status")
+        ]
 
     assert asyncio.run(play()) == [None, None]
