@@ -131,6 +131,9 @@ def key_of_settings(text: str, algorithms: tuple[str, ...]) -> KeySet:
 def _secret(text: str, algorithms: Iterable[str]) -> bytes:
     secret = text.encode()
     least = max(_SECRET_BYTES[name] for name in algorithms)
+    if len(secret) < least:
+        remedy = f"has {len(secret)} bytes; at least {least} are needed (RFC 7518 section 3.2), drawn at random"
+        raise SettingsError(_KEY, "'***'", remedy)
     try:
         jwt.get_algorithm_by_name("HS256").prepare_key(text)
         is_secret = "-----BEGIN" not in text
@@ -138,9 +141,6 @@ def _secret(text: str, algorithms: Iterable[str]) -> bytes:
         is_secret = False
     if not is_secret:
         remedy = "is a key of another kind, which the other side publishes: no secret; correct auth.jwt.algorithms"
-        raise SettingsError(_KEY, "'***'", remedy)
-    if len(secret) < least:
-        remedy = f"has {len(secret)} bytes; at least {least} are needed (RFC 7518 section 3.2), drawn at random"
         raise SettingsError(_KEY, "'***'", remedy)
     return secret
 
