@@ -257,7 +257,8 @@ class Health:
 
         for check in built_in_checks(self.settings, self._databases):
             self.add_check(check)
-        self.add_check(ConfigurationCheck([self._gate.problems]))
+        self.configuration = ConfigurationCheck([self._gate.problems])
+        self.add_check(self.configuration)
         for source in built_in_sources(self.settings):
             self.add_source(source)
         self._exporter = metrics_exporter(self.settings)

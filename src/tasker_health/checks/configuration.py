@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tasker_health.errors import CheckFailed
+from tasker_health.errors import CheckDegraded, CheckFailed
 from tasker_health.model import Reason
 
 
@@ -16,6 +16,9 @@ class ConfigurationCheck:
 
     Args:
         inspectors: Each answers the problems that it knows of now, as finished sentences for the log.
+
+    Attributes:
+        cautions: Inspectors too; what they know of leaves this process fit to serve, for now.
     """
 
     name = "configuration"
@@ -25,13 +28,18 @@ class ConfigurationCheck:
 
     def __init__(self, inspectors: Iterable[Callable[[], list[str]]]) -> None:
         self._inspectors = tuple(inspectors)
+        self.cautions: list[Callable[[], list[str]]] = []
 
     async def __call__(self) -> None:
         """Ask every inspector.
 
         Raises:
             CheckFailed: At least one knows of a problem (`invalid`).
+            CheckDegraded: Only one of the cautions does.
         """
         problems = [problem for inspect in self._inspectors for problem in inspect()]
         if problems:
             raise CheckFailed(Reason.INVALID, "; ".join(problems))
+        cautions = [problem for inspect in self.cautions for problem in inspect()]
+        if cautions:
+            raise CheckDegraded(Reason.INVALID, "; ".join(cautions))

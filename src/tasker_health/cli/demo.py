@@ -21,6 +21,7 @@ from tasker_health.errors import ConfigurationError
 from tasker_health.health import Health
 from tasker_health.settings import Settings, SourceSettings
 from tasker_health.web.server import serve
+from tasker_health.web.tls import certificate_of
 
 SOURCE = "shop"
 
@@ -56,11 +57,18 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
     set_up_logging(settings.log)
     place = Place(options.database_url)
     settings = guarded_by_default(hurried_by_default(with_shop(settings, place.url)))
+    certificate = certificate_of(settings.server)
     health = Health(settings)
     figures = FiguresLine(settings, SourceSettings(kind="dbos", url=SecretStr(place.url)))
     running = _Running(health, figures, place, options)
     try:
-        serve(health.asgi(), settings.server, access_log=settings.log.probes, announce=running.start)
+        serve(
+            health.asgi(),
+            settings.server,
+            access_log=settings.log.probes,
+            announce=running.start,
+            certificate=certificate,
+        )
     finally:
         _on_signals(_leave_at_once)
         running.end()

@@ -29,6 +29,7 @@ STACKS_SIGNAL = signal.SIGRTMIN + 3
 """Has the application write where its threads stand. Not SIGUSR1 or SIGUSR2, which gunicorn uses."""
 
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from tasker_health.guard.process import main; main()"
+_INHERITED = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 _RETRY_SECONDS = 0.1
 _JOIN_SECONDS = 3.0
 _DESCRIPTOR_BYTES = 4
@@ -124,6 +125,7 @@ class Guard:
                 [sys.executable, "-S", "-E", "-s", "-P", "-c", _START, *self._words(*handed)],
                 pass_fds=handed,
                 stdin=subprocess.DEVNULL,
+                env=_environment(),
             )
         self._pidfd = os.pidfd_open(self._process.pid)
 
@@ -212,6 +214,11 @@ class Guard:
         memory, self._memory, self.slot = self._memory, None, None
         if memory is not None:
             memory.close()
+
+
+def _environment() -> dict[str, str]:
+    """Return what the guard needs of the environment: where the interpreter's libraries are, never a setting."""
+    return {name: value for name, value in os.environ.items() if name in _INHERITED}
 
 
 def _descriptor_from(tie: socket.socket) -> int:

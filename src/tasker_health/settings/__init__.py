@@ -46,6 +46,11 @@ class ServerSettings(Group):
     drain_seconds: Seconds = Field(
         10, description="How long requests are still answered after SIGTERM at most, before the server stops."
     )
+    tls_certificate_file: str | None = Field(
+        None, min_length=1, description="PEM file of the certificate and its chain, read again when it changes."
+    )
+    tls_key_file: str | None = Field(None, min_length=1, description="PEM file of its private key.")
+    tls_key_password: SecretStr | None = Field(None, description="What opens the private key, if it is encrypted.")
 
 
 class GuardSettings(Group):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -13,6 +14,11 @@ import uvicorn
 from tasker_health.listening import listen
 from tasker_health.settings import ServerSettings
 from tasker_health.web.asgi import AsgiSkin
+from tasker_health.web.handshakes import Handshakes
+from tasker_health.web.patience import PatientProtocol
+from tasker_health.web.tls import Certificate
+
+_MOST_DESCRIPTORS = 65536
 
 
 class Server(uvicorn.Server):
@@ -21,17 +27,27 @@ class Server(uvicorn.Server):
     Args:
         app: What answers.
         settings: Where to listen and how long to drain.
+        certificate: Speaks TLS with it; `None`: plain HTTP.
         access_log: Whether every request is logged.
     """
 
-    def __init__(self, app: AsgiSkin, settings: ServerSettings, *, access_log: bool = False) -> None:
+    def __init__(
+        self,
+        app: AsgiSkin,
+        settings: ServerSettings,
+        *,
+        certificate: Certificate | None = None,
+        access_log: bool = False,
+    ) -> None:
         self._skin = app
+        self._certificate = certificate
+        self._running: list[asyncio.Task[None]] = []
         self._drain_seconds = settings.drain_seconds
         self._draining: asyncio.Task[None] | None = None
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=PatientProtocol,
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -56,8 +72,25 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(each)
                 signal.signal(each, handler)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application and answer on *sockets*; a handshake of TLS is ours to bound."""
+        if self._certificate is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for each in sockets or ():
+            handshakes = Handshakes(each, self._certificate.context, self._new_connection)
+            self._running.append(loop.create_task(handshakes.accept()))
+        self._running.append(loop.create_task(self._certificate.watch()))
+
+    def _new_connection(self) -> PatientProtocol:
+        return PatientProtocol(self.config, self.server_state, self.lifespan.state)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop answering, and end the application even in a hurry: uvicorn leaves that out then, and logs an error."""
+        for task in self._running:
+            task.cancel()
         await super().shutdown(sockets)
         if self.force_exit:
             await self.lifespan.shutdown()
@@ -79,17 +112,34 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(app: AsgiSkin, settings: ServerSettings, *, access_log: bool, announce: Callable[[str], None]) -> None:
+def serve(
+    app: AsgiSkin,
+    settings: ServerSettings,
+    *,
+    access_log: bool,
+    announce: Callable[[str], None],
+    certificate: Certificate | None = None,
+) -> None:
     """Serve *app* until SIGTERM or Ctrl-C. *announce* is told the URL once the port is open.
 
     Raises:
         ConfigurationError: The port cannot be had.
     """
     listener = listen(settings.host, settings.port, "server")
+    _allow_many_connections()
     host, port = listener.getsockname()[:2]
-    announce(f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.prefix}/health")
+    scheme = "http" if certificate is None else "https"
+    announce(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.prefix}/health")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(Server(app, settings, access_log=access_log).serve([listener]))
+        runner.run(Server(app, settings, certificate=certificate, access_log=access_log).serve([listener]))
+
+
+def _allow_many_connections() -> None:
+    """Have more descriptors than the usual 1024, where that may be: those who only connect shall not use them up."""
+    allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if at_most < 0 else min(_MOST_DESCRIPTORS, at_most)
+    if 0 <= allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, at_most))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
