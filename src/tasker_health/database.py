@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tasker_health.deadline import in_thread, within
+from tasker_health.deadline import in_thread, leave_to_parent, within
 from tasker_health.driver import Driver, driver_of
 from tasker_health.errors import ConfigurationError, DatabaseFault, TaskerHealthError
 from tasker_health.model import Reason
@@ -64,6 +64,7 @@ class Database:
         self._leftover: set[asyncio.Future[Any]] = set()
         self._held: asyncio.Future[Any] | None = None
         self._resolver = Resolver()
+        self._pid = os.getpid()
 
     @property
     def dialect(self) -> str:
@@ -108,6 +109,11 @@ class Database:
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin anew on *loop*: what was left on another one, which has ended, can only be dropped."""
         connection, self._connection = self._connection, None
+        if (
+            self._pid != os.getpid()
+        ):  # forked: a goodbye, or a shutdown of the socket, would end the parent's connection
+            leave_to_parent((connection, self._held))
+            connection, self._held, self._pid = None, None, os.getpid()
         if connection is not None and connection.sync_connection is not None:
             with contextlib.suppress(Exception):
                 driver = _driver_connection(connection)

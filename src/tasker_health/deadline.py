@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -94,6 +95,24 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
             _running[name] -= 1
         raise
     return answer
+
+
+def leave_to_parent(thing: object) -> None:
+    """Keep *thing*, which the process that this one was forked from uses: were it collected, it would be closed."""
+    _of_the_parent.append(thing)
+
+
+_of_the_parent: list[object] = []
+
+
+def _begin_anew() -> None:
+    """Forget, in a child, the threads of its parent: they are not here, and one of them may have held the lock."""
+    global _lock  # noqa: PLW0603 -- a lock cannot be taken from a thread that is not there
+    _lock = threading.Lock()
+    _running.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
 
 
 def retrieve(task: asyncio.Future[Any]) -> None:

@@ -35,12 +35,14 @@ class Guarded:
 
     Args:
         settings: Periods, and where the guard listens.
-        alone: See `Guard`.
+        alone, thread: See `Guard`.
         reports: Answers the reports that the guard may need, by name: status code and body.
     """
 
-    def __init__(self, settings: Settings, reports: Callable[[], Awaitable[Reports]], *, alone: bool) -> None:
-        self.guard = Guard(settings, alone=alone)
+    def __init__(
+        self, settings: Settings, reports: Callable[[], Awaitable[Reports]], *, alone: bool, thread: bool = False
+    ) -> None:
+        self.guard = Guard(settings, alone=alone, thread=thread)
         self.heartbeat = Heartbeat(settings.health.heartbeat_seconds, settings.health.loop_lag_warning_seconds)
         self._reports = reports
         self._period = max(settings.health.readiness_max_age_seconds, _LEAST_PERIOD_SECONDS)

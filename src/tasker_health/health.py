@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker_health.access.gate import Gate
@@ -11,6 +12,7 @@ from tasker_health.checks import Check, FunctionCheck, validated
 from tasker_health.checks.configuration import ConfigurationCheck
 from tasker_health.clock import Clock
 from tasker_health.counters import Vitals
+from tasker_health.deadline import leave_to_parent
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
 from tasker_health.model import Liveness, Readiness, Startup, StatusReport
@@ -20,10 +22,13 @@ from tasker_health.sources import Source
 from tasker_health.termination import Termination
 
 if TYPE_CHECKING:
+    from tasker_health.bridge import Bridge
     from tasker_health.database import Database
     from tasker_health.guarded import Guarded
     from tasker_health.web.asgi import App, AsgiSkin
     from tasker_health.web.endpoints import Endpoints
+    from tasker_health.web.wsgi import App as WsgiApp
+    from tasker_health.web.wsgi import WsgiSkin
 
 F = TypeVar("F", bound=Callable[[], Any])
 
@@ -68,6 +73,7 @@ class Health:
         self._monitor: Monitor | None = None
         self._endpoints: Endpoints | None = None
         self._guarded: Guarded | None = None
+        self._bridge: Bridge | None = None
         self._add_built_in()
 
     def check(
@@ -164,16 +170,19 @@ class Health:
         report = await self.monitor.status()
         return self.monitor.detailed(report) if await self._gate.may_see_detail(user) else report
 
-    async def start(self) -> None:
+    async def start(self, *, thread: bool = False) -> None:
         """Start on the running event loop, with the guard where `guard.enabled` says so.
 
         Without a guard it is optional: the first question starts what it needs.
+
+        Args:
+            thread: The event loop is that of a thread beside an application that has none.
 
         Raises:
             ConfigurationError: The port of the guard cannot be had.
         """
         await self.monitor.start()
-        self.open_guard()
+        self.open_guard(thread=thread)
         if self._guarded is not None:
             self._guarded.start()
 
@@ -190,11 +199,12 @@ class Health:
         if self._guarded is not None:
             await self._guarded.drain()
 
-    def open_guard(self, *, alone: bool = False) -> str:
+    def open_guard(self, *, alone: bool = False, thread: bool = False) -> str:
         """Start the guard now, before slow start-up work, and return its URL; empty where it is not enabled.
 
         Args:
             alone: This process shares its guard with no sibling, as a server of its own does.
+            thread: See `start`.
 
         Raises:
             ConfigurationError: Its port cannot be had.
@@ -204,7 +214,7 @@ class Health:
         if self._guarded is None:
             from tasker_health.guarded import Guarded
 
-            self._guarded = Guarded(self.settings, self.endpoints.reports, alone=alone)
+            self._guarded = Guarded(self.settings, self.endpoints.reports, alone=alone, thread=thread)
             self.monitor.lags = lambda: self._guarded is not None and self._guarded.heartbeat.lags
             self.monitor.vitals = lambda: self._guarded.vitals if self._guarded is not None else Vitals()
         self._guarded.open()
@@ -217,11 +227,26 @@ class Health:
         """
         from tasker_health.web.asgi import AsgiSkin
 
-        seconds = self.settings.server.drain_seconds if self.settings.guard.enabled else 0
-        termination = Termination(seconds) if seconds else None
+        termination = Termination.of(self.settings)
         return AsgiSkin(
             self.endpoints, app, start=self.start, stop=self.stop, drain=self.drain, termination=termination
         )
+
+    def wsgi(self, app: WsgiApp | None = None) -> WsgiSkin:
+        """Return *app*, a WSGI callable, with the health endpoints before it, for servers without an event loop.
+
+        Raises:
+            SettingsError: A caller has a certificate that cannot be told for sure behind WSGI.
+        """
+        from tasker_health.bridge import Bridge
+        from tasker_health.web.wsgi import WsgiSkin
+
+        if self._bridge is None:
+            start = partial(self.start, thread=True)
+            self._bridge = Bridge(
+                start=start, stop=self.stop, drain=self.drain, forked=self._forked, settings=self.settings
+            )
+        return WsgiSkin(self.endpoints, app, self._bridge, self.settings)
 
     @property
     def endpoints(self) -> Endpoints:
@@ -245,6 +270,11 @@ class Health:
                 clock=self._clock,
             )
         return self._monitor
+
+    def _forked(self) -> None:
+        leave_to_parent(self._guarded)
+        self._guarded = None
+        self.monitor.forget()
 
     def _still_open(self, what: str) -> None:
         if self._monitor is not None:

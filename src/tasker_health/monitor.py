@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 _ENDED = CheckResult(status=CheckStatus.UNKNOWN, reason=Reason.DRAINING)
 _DRAINING = CheckResult(status=CheckStatus.ERROR, reason=Reason.DRAINING)
+_STALLED = CheckResult(status=CheckStatus.ERROR, reason=Reason.STALLED)
 _LAGS = CheckResult(status=CheckStatus.DEGRADED, reason=Reason.STALLED)
 
 
@@ -122,6 +123,13 @@ class Monitor:
         self._loop = None
         self.kept_readiness.end()
 
+    def forget(self) -> None:
+        """Begin anew in a process that was forked: what runs on the parent's event loop is the parent's."""
+        self._look.forget()
+        self._runner.forget()
+        self._status.forget()
+        self._loop, self._draining = None, False
+
     def live(self) -> Liveness:
         """Return whether this process should be left running; asks nobody, waits for nothing.
 
@@ -158,6 +166,16 @@ class Monitor:
             results = {member: report.checks[member] for member in self._groups[name]}
             return verdict(results, self._critical, report.timestamp)
         return only(report, name)
+
+    def stalled(self, name: str | None = None) -> Readiness:
+        """Return readiness, or the check or group *name*, as it is while the event loop does not answer.
+
+        May be called in any thread.
+        """
+        if name is None:
+            return self._unready(_STALLED, "event_loop")
+        results = dict.fromkeys(self._groups.get(name, [name]), _STALLED)
+        return verdict(results, dict.fromkeys(results, True), timestamp(self.clock.now()))
 
     def startup(self) -> Startup:
         """Return whether this process has finished starting."""

@@ -82,6 +82,10 @@ class SourceReader:
             return self._without(entry, self._fault)
         return self._as_reading(fresh, own=True)
 
+    def forget(self) -> None:
+        """Leave the reading under way to the process that this one was forked from."""
+        self._refresh.forget()
+
     async def close(self) -> None:
         """End the reading under way and give up the connection."""
         await self._refresh.cancel()

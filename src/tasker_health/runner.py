@@ -14,7 +14,7 @@ from tasker_health.checks import Check
 from tasker_health.clock import Clock
 from tasker_health.counters import CheckCounts, Counters
 from tasker_health.damping import Damping
-from tasker_health.deadline import in_thread, retrieve
+from tasker_health.deadline import in_thread, leave_to_parent, retrieve
 from tasker_health.errors import CheckDegraded
 from tasker_health.model import CheckResult, CheckStatus, Reason
 from tasker_health.reasons import reason_of, words_of
@@ -69,6 +69,11 @@ class SingleFlight(Generic[T]):
             raise RunEndedError
         return task.result()
 
+    def forget(self) -> None:
+        """Leave the run under way to the process that this one was forked from."""
+        leave_to_parent(self._task)
+        self._task = None
+
     async def cancel(self) -> None:
         """End the run under way, if any, and wait until it has ended."""
         task, self._task = self._task, None
@@ -99,6 +104,11 @@ class Runner:
         """Return the result of every check by name, after *deadline_seconds* at the latest."""
         results = await asyncio.gather(*(slot.run(deadline_seconds) for slot in self._slots))
         return {slot.check.name: result for slot, result in zip(self._slots, results, strict=True)}
+
+    def forget(self) -> None:
+        """Leave the runs under way to the process that this one was forked from."""
+        for slot in self._slots:
+            slot.forget()
 
     async def stop(self) -> None:
         """Cancel what still runs; a thread cannot be ended and is left to its check."""
@@ -154,6 +164,11 @@ class _Slot:
         """Cancel the run under way, unless it is a thread's, which cannot be."""
         if self._run is not None and not self._blocking:
             self._run.cancel()
+
+    def forget(self) -> None:
+        """Leave the run under way to the process that this one was forked from."""
+        leave_to_parent(self._run)
+        self._run, self.overdue = None, False
 
     def _returned(self, _run: asyncio.Future[CheckResult]) -> None:
         self.overdue = False

@@ -57,6 +57,11 @@ class Status:
         """Return what is known of each source beyond its figures, for those who may see it."""
         return {reader.name: reader.detail for reader in self._readers}
 
+    def forget(self) -> None:
+        """Leave what is being read to the process that this one was forked from."""
+        for reader in self._readers:
+            reader.forget()
+
     async def close(self) -> None:
         """Give up every connection and keep no answer."""
         for reader in self._readers:

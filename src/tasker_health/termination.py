@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
+
+from tasker_health.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -32,32 +36,49 @@ class Termination:
         self._task: asyncio.Task[None] | None = None
         self._drain: Callable[[], Awaitable[None]] | None = None
         self._begun = False
+        self._pid = 0
 
-    def watch(self, drain: Callable[[], Awaitable[None]]) -> bool:
-        """Await *drain* on SIGTERM, from the running event loop; return whether that could be had.
+    @classmethod
+    def of(cls, settings: Settings) -> Termination | None:
+        """Return what *settings* ask for: with a guard, which tells that it drains, so long a drain as they say."""
+        seconds = settings.server.drain_seconds if settings.guard.enabled else 0
+        return cls(seconds) if seconds else None
+
+    def watch(self, drain: Callable[[], Awaitable[None]], loop: asyncio.AbstractEventLoop | None = None) -> bool:
+        """Await *drain* on SIGTERM; return whether that could be had.
 
         It cannot in a thread, nor where nobody handles SIGTERM, nor where the event loop itself does
         (`loop.add_signal_handler`): what is registered there cannot be called by another.
+
+        Args:
+            drain: What comes first.
+            loop: Where it is awaited; `None`: on the running event loop, that of the main thread.
         """
         handler = signal.getsignal(signal.SIGTERM)
         if threading.current_thread() is not threading.main_thread() or not callable(handler) or _is_of_a_loop(handler):
             log.debug("SIGTERM is not the server's to be drained for; call `await health.drain()` before it stops")
             return False
         self._handed_on, self._drain, self._begun = handler, drain, False
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
+        self._pid = os.getpid()
         signal.signal(signal.SIGTERM, self._on_signal)
         return True
 
     def leave(self) -> None:
-        """Give the signal back to the server."""
-        if self._handed_on is not None and signal.getsignal(signal.SIGTERM) == self._on_signal:
-            signal.signal(signal.SIGTERM, self._handed_on)
-        if self._task is not None:
-            self._task.cancel()
-        self._handed_on = self._task = self._loop = None
+        """Give the signal back to the server; outside the main thread it can only be handed on to it as it comes."""
+        task, self._task = self._task, None
+        loop, self._loop = self._loop, None
+        if task is not None and loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(task.cancel)
+        if threading.current_thread() is threading.main_thread():
+            if self._handed_on is not None and signal.getsignal(signal.SIGTERM) == self._on_signal:
+                signal.signal(signal.SIGTERM, self._handed_on)
+            self._handed_on = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._loop is not None and not self._begun:
+        # A child that was forked from here has the handler, but not the loop: that is its parent's.
+        if self._loop is not None and not self._begun and os.getpid() == self._pid:
             self._begun = True
             self._loop.call_soon_threadsafe(self._begin)
         elif self._handed_on is not None:
@@ -74,8 +95,12 @@ class Termination:
         except Exception:
             log.exception("the drain has failed; the server is stopped all the same")
         await asyncio.sleep(self._drain_seconds)
-        if self._handed_on is not None:
+        if self._handed_on is None:
+            return
+        if threading.current_thread() is threading.main_thread():
             self._handed_on(signal.SIGTERM, None)
+        else:  # the second one is handed on, in the thread that handles signals
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_of_a_loop(handler: Any) -> bool:

@@ -16,12 +16,15 @@ def only(request: Request, header: str) -> str | None:
 
     Raises:
         AuthenticationError: It was sent more than once, is too long, or has characters that no credentials have. Two
-            values would let a proxy in front see one and us the other.
+            values would let a proxy in front see one and us the other. Where they may have been joined (WSGI), a comma
+            is one too many.
     """
     values = request.headers(header)
     if not values:
         return None
     if len(values) > 1 or len(values[0]) > MOST_CHARACTERS or not values[0].isascii() or not values[0].isprintable():
+        raise AuthenticationError
+    if request.folded and "," in values[0]:
         raise AuthenticationError
     return values[0].strip()
 

@@ -51,11 +51,20 @@ class Roles:
                 known = ", ".join(self._roles) or "none"
                 raise SettingsError(key, repr(name), f"there is no such role; roles in auth.roles: {known}")
 
-    def principal(self, name: str, roles: Iterable[str]) -> Principal:
-        """Return who is called *name* and has *roles*; a role that there is not permits nothing."""
+    def principal(
+        self, name: str, roles: Iterable[str], *, permissions: Iterable[str] = (), admin: bool = False
+    ) -> Principal:
+        """Return who is called *name* and has *roles*; a role that there is not permits nothing.
+
+        Args:
+            name: Who, for the log.
+            roles: Names of roles.
+            permissions: What they have beside those of their roles.
+            admin: Whether they may do everything, whatever their roles say.
+        """
         had = [self._roles[role] for role in roles if role in self._roles]
         return Principal(
             name,
-            permissions=(permission for role in had for permission in role.permissions),
-            admin=any(role.admin for role in had),
+            permissions=(*permissions, *(permission for role in had for permission in role.permissions)),
+            admin=admin or any(role.admin for role in had),
         )

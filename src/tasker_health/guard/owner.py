@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tasker_health.errors import ConfigurationError
 from tasker_health.guard.lifeline import GREETING
-from tasker_health.guard.memory import DUMPS_STACKS, Memory, Slot, is_running
+from tasker_health.guard.memory import DUMPS_STACKS, THREAD, Memory, Slot, is_running
 from tasker_health.listening import listen
 from tasker_health.settings import Settings
 
@@ -46,15 +46,17 @@ class Guard:
         settings: Where the guard listens and when a heartbeat is too old.
         alone: This process is a whole application: it shares its guard with nobody. Otherwise its siblings, the
             children of the same supervisor, are workers of the same one.
+        thread: The heartbeat is a thread's, beside an application without an event loop.
     """
 
-    def __init__(self, settings: Settings, *, alone: bool) -> None:
+    def __init__(self, settings: Settings, *, alone: bool, thread: bool = False) -> None:
         self._settings = settings
         self._host = settings.guard.host or settings.server.host
         family = os.getpid() if alone or not settings.guard.port else os.getppid()
         self._name = (
             f"\0tasker-health-guard-{os.getuid()}-{family}-{settings.guard.port}-{settings.health.service_name}"
         )
+        self._flags = THREAD if thread else 0
         self._memory: Memory | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._tie: socket.socket | None = None
@@ -164,11 +166,11 @@ class Guard:
     def _use(self, memory: Memory) -> None:
         self._let_go()
         self._memory = memory
-        flags = 0
+        flags = self._flags
         with contextlib.suppress(ValueError, OSError, AttributeError):  # standard error may be no file
             # Only where it is registered is the signal sent: without a handler it would end the process.
             faulthandler.register(STACKS_SIGNAL, file=sys.stderr, all_threads=True, chain=False)
-            flags = DUMPS_STACKS
+            flags |= DUMPS_STACKS
         self.slot = memory.take(flags)
 
     def _watched(self) -> int | socket.socket | None:
