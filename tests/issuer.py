@@ -119,6 +119,7 @@ class Issuer:
         status: The code that is sent.
         headers: Further ones.
         fetches: How many were begun.
+        slow: Whether the answer is sent byte by byte, for as long as one listens.
         open: Cleared, it lets those who ask hang until it is set.
     """
 
@@ -126,10 +127,12 @@ class Issuer:
         self.answer = document()
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.slow = False
         self.fetches = 0
         self.paths: list[str] = []
         self.open = threading.Event()
         self.open.set()
+        self.closing = threading.Event()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*authority.pair().write(folder))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -145,6 +148,8 @@ class Issuer:
 
     def close(self) -> None:
         """End the server."""
+        self.slow = False
+        self.closing.set()
         self.open.set()
         self._server.shutdown()
         self._thread.join()
@@ -165,6 +170,9 @@ class Issuer:
                     for name, value in {"content-length": str(len(issuer.answer)), **issuer.headers}.items():
                         self.send_header(name, value)
                     self.end_headers()
+                    while issuer.slow:
+                        self.wfile.write(b" ")
+                        issuer.closing.wait(0.05)
                     self.wfile.write(issuer.answer)
 
             def log_message(self, *arguments: Any) -> None:

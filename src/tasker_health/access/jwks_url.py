@@ -27,6 +27,10 @@ KEPT_SECONDS = 86_400.0
 _SHARE = 0.75
 """Of the time that authentication may take: less than `RefreshedKeys` waits, so that it can say what went wrong."""
 
+_CONNECT_SHARE = 0.4
+"""Of one fetch, for TCP and for TLS each. When httpx gives up by itself it closes the socket; when it is cancelled in
+the middle of a handshake it does not."""
+
 _HEADERS = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
 """Nothing compressed: a short answer would be a long one."""
 
@@ -74,8 +78,9 @@ class JwksUrl:
 
     async def _fetch(self) -> bytes:
         # No proxy and no .netrc of the environment; no redirect: the address is the operator's, and nobody else's.
+        timeout = httpx.Timeout(self._timeout_seconds, connect=_CONNECT_SHARE * self._timeout_seconds)
         client = httpx.AsyncClient(
-            verify=self._tls, timeout=self._timeout_seconds, follow_redirects=False, trust_env=False, headers=_HEADERS
+            verify=self._tls, timeout=timeout, follow_redirects=False, trust_env=False, headers=_HEADERS
         )
         async with client, client.stream("GET", self._url) as response:
             if response.status_code != httpx.codes.OK:
