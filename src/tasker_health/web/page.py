@@ -181,6 +181,8 @@ def _figures(group: msgspec.Struct) -> str:
         value = getattr(group, name)
         if value is UNSET or name == "overall_status":
             continue
+        if name == "cache_expires_at" and value is None:
+            value = UNSET  # nothing is cached, which is known
         label, unit = (name.removesuffix("_ms"), "ms") if name.endswith("_ms") else (name, "")
         rows.append(f"<div><dt>{_text(label.replace('_', ' '))}</dt><dd>{_text(_with_unit(value, unit))}</dd></div>")
     return f"<dl>{''.join(rows)}</dl>"

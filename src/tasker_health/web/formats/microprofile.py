@@ -14,6 +14,7 @@ from tasker_health.web.formats import fields_of
 Data = dict[str, str | int | float | bool]
 
 _UNKNOWN = "unknown"
+_NONE_MEANS_NONE = frozenset({"cache_expires_at", "error"})
 
 
 class MicroProfileStatus(StrEnum):
@@ -88,10 +89,11 @@ def _check(name: str, told: Mapping[str, Any], *, up: bool) -> MicroProfileCheck
 
 
 def _data(told: Mapping[str, Any]) -> Data:
-    """Return *told* as the format allows it: text, numbers and truth, in one level."""
+    """Return *told* as the format allows it: text, numbers and truth, in one level, and no null."""
     return {
         name: _UNKNOWN if value is None else ", ".join(value) if isinstance(value, list) else value
         for name, value in told.items()
+        if value is not None or name not in _NONE_MEANS_NONE
     }
 
 
