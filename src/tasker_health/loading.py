@@ -147,7 +147,9 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 def _one_line(error: ValidationError, origins: Origins) -> SettingsError:
     """Return the first fault that pydantic found, as one line with key, value and remedy."""
-    fault = error.errors(include_url=False, include_context=False)[0]
+    faults = error.errors(include_url=False, include_context=False)
+    # An unknown name goes first: it is often why another one is said to be missing.
+    fault = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])
     path = tuple(str(part) for part in fault["loc"] if part != "[key]")
     names = _names_at(path[:-1])
     if fault["type"] == "extra_forbidden":

@@ -57,6 +57,18 @@ def test_the_page_of_settings_is_the_table_of_the_code():
     assert PAGE.read_text() == page()
 
 
+@pytest.mark.parametrize(
+    "group",
+    [
+        *("server", "auth", "auth.roles.<name>", "auth.tokens.<name>", "auth.users.<name>", "auth.jwt", "auth.mtls"),
+        *("auth.mtls.callers.<name>", "sources.<name>", "exporters.prometheus"),
+    ],
+)
+def test_every_group_of_settings_has_a_section(group):
+    """Also groups in groups, and those that are made by name."""
+    assert f"\n## {group}\n" in PAGE.read_text()
+
+
 @pytest.mark.parametrize("block", all_blocks("python"))
 def test_every_python_snippet_runs(block, tmp_path):
     """Each is a whole module that imports without an error or a warning."""

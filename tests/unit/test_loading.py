@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from settings_page import page
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.loading import load_settings, load_with_origins
 from tasker_health.redaction import redacted
-from tasker_health.settings import Settings
 
 
 def test_without_anything_the_defaults_of_the_contract_hold():
@@ -54,6 +54,61 @@ def test_a_value_may_stand_in_a_file_that_the_variable_names(tmp_path):
     assert "canary" not in repr(settings)
 
 
+def test_who_may_read_the_status_can_be_said_in_variables_alone(tmp_path):
+    """Names of roles, tokens and users are in the variable's name; a hash may stand in a file; lists are words."""
+    file = tmp_path / "hash"
+    file.write_text("sha256:canary\n")
+    auth = load_settings(
+        environ={
+            "TASKER_AUTH__AUTHENTICATOR_CLASS": "tokens, basic",
+            "TASKER_AUTH__ROLES__READER__PERMISSIONS": "a,b",
+            "TASKER_AUTH__ROLES__CHIEF__ADMIN": "true",
+            "TASKER_AUTH__TOKENS__GRAFANA__HASH_FILE": str(file),
+            "TASKER_AUTH__TOKENS__GRAFANA__ROLES": "reader,chief",
+            "TASKER_AUTH__TOKENS__GRAFANA__EXPIRES": "2027-01-31T00:00:00Z",
+            "TASKER_AUTH__TOKENS__MY_APP__HASH": "sha256:canary2",
+            "TASKER_AUTH__USERS__ADA__PASSWORD_HASH": "scrypt:canary",
+            "TASKER_AUTH__MTLS__CALLERS__LB__SUBJECT": "CN=lb",
+            "TASKER_AUTH__JWT__LEEWAY_SECONDS": "5",
+            "TASKER_AUTH__JWT__AUDIENCE": "status",
+        }
+    ).auth
+    assert auth.authenticator_class == ("tokens", "basic")
+    assert (auth.roles["reader"].permissions, auth.roles["chief"].admin) == (("a", "b"), True)
+    assert auth.tokens["grafana"].hash.get_secret_value() == "sha256:canary"
+    assert auth.tokens["grafana"].roles == ("reader", "chief")
+    assert str(auth.tokens["grafana"].expires) == "2027-01-31 00:00:00+00:00"
+    assert auth.tokens["my_app"].expires is None
+    assert auth.users["ada"].password_hash.get_secret_value() == "scrypt:canary"
+    assert auth.mtls.callers["lb"].subject == "CN=lb"
+    assert (auth.jwt.leeway_seconds, auth.jwt.audience) == (5, ("status",))
+    assert "canary" not in repr(auth)
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ('"2027-01-31"', "2027-01-31 00:00:00+00:00"),
+        ("2027-01-31", "2027-01-31 00:00:00+00:00"),
+        ("2027-01-31T10:00:00", "2027-01-31 10:00:00+00:00"),
+        ("2027-01-31T10:00:00+02:00", "2027-01-31 10:00:00+02:00"),
+        ('"20270131"', None),  # which would be seconds since 1970
+        ("20270131", None),
+        ('"tomorrow"', None),
+        ("true", None),
+    ],
+)
+def test_a_moment_is_a_date_and_without_an_offset_utc(tmp_path, written, moment):
+    """As TOML writes it or as a text; a number is none, because nobody means seconds since 1970."""
+    file = tmp_path / "health.toml"
+    file.write_text(f'[auth.tokens.a]\nhash = "x"\nexpires = {written}\n')
+    if moment is None:
+        with pytest.raises(SettingsError, match=r"auth\.tokens\.a\.expires.*2027-01-31T00:00:00Z"):
+            load_settings(file, environ={})
+    else:
+        assert str(load_settings(file, environ={}).auth.tokens["a"].expires) == moment
+
+
 @pytest.mark.parametrize(
     "variables",
     [
@@ -87,6 +142,30 @@ BAD = [
     ({"TASKER_SERVER__PORT": "1", "TASKER_SERVER__PORT_FILE": "/dev/null"}, ["TASKER_SERVER__PORT_FILE", "keep one"]),
     ({"TASKER_SOURCES__SHOP": "dbos", "TASKER_SOURCES__SHOP__KIND": "dbos"}, ["TASKER_SOURCES__SHOP", "__KIND"]),
     ({"TASKER_EXPORTERS__NOPE": "1"}, ["TASKER_EXPORTERS__NOPE", "unknown name"]),
+    (
+        {"TASKER_AUTH__TOKENS__GRAFANA": "canary"},
+        ["TASKER_AUTH__TOKENS__GRAFANA = set", "TASKER_AUTH__TOKENS__GRAFANA__HASH"],
+    ),
+    (
+        {"TASKER_AUTH__TOKENS__A": "canary", "TASKER_AUTH__TOKENS__A__HASH": "x"},
+        ["TASKER_AUTH__TOKENS__A = set", "TASKER_AUTH__TOKENS__A__HASH"],
+    ),
+    (
+        {"TASKER_AUTH__TOKENS__A_FILE": "/dev/null"},
+        ["TASKER_AUTH__TOKENS__A_FILE = set", "TASKER_AUTH__TOKENS__A__HASH"],
+    ),
+    ({"TASKER_AUTH__TOKENS": "canary"}, ["TASKER_AUTH__TOKENS = set", "TASKER_AUTH__TOKENS__<NAME>__HASH"]),
+    ({"TASKER_AUTH__JWT": "canary"}, ["TASKER_AUTH__JWT = set", "TASKER_AUTH__JWT__KEY"]),
+    ({"TASKER_AUTH__TOKENS__A__TOKEN": "canary"}, ["TASKER_AUTH__TOKENS__A__TOKEN = '***'", "known here:", "hash"]),
+    ({"TASKER_AUTH__TOKENS__A__HASHES": "canary"}, ["'***'", "did you mean hash?"]),
+    ({"TASKER_AUTH__TOKENS__A__ROLES": "r"}, ["auth.tokens.a.hash", "not set"]),
+    ({"TASKER_AUTH__TOKENS__A-B__HASH_": "canary"}, ["TASKER_AUTH__TOKENS__A-B__HASH_", "did you mean hash?"]),
+    ({"TASKER_AUTH__TOKENS__1ST__HASH": "canary"}, ["1st", "beginning with a letter"]),
+    ({"TASKER_AUTH__USERS__A__PASSWORD": "canary"}, ["TASKER_AUTH__USERS__A__PASSWORD = '***'", "password_hash"]),
+    ({"TASKER_AUTH__JWT__KEYS": "canary"}, ["TASKER_AUTH__JWT__KEYS = '***'", "did you mean key?"]),
+    ({"TASKER_AUTH__JWT__LEEWAY_SECONDS": "301"}, ["TASKER_AUTH__JWT__LEEWAY_SECONDS = '301'", "300"]),
+    ({"TASKER_AUTH__MTLS__CALLERS__LB__SUBJEKT": "x"}, ["did you mean subject?"]),
+    ({"TASKER_AUTH__ROLES__READER__ADMIN": "perhaps"}, ["TASKER_AUTH__ROLES__READER__ADMIN = 'perhaps'", "boolean"]),
 ]
 
 
@@ -154,6 +233,10 @@ def test_no_error_shows_a_secret_that_stands_in_the_wrong_place(tmp_path, variab
         '[database.url]\npassword = "hunter2"\n',
         '[database]\nurl = ["postgresql://h/db", "hunter2"]\n',
         'database = "postgresql://me@corp:hunter2@h/db"\n',
+        '[auth]\ntokens = "hunter2"\n',
+        '[auth.tokens]\ngrafana = "hunter2"\n',
+        '[auth]\njwt = "hunter2"\n',
+        '[auth.users.ada]\npassword_hash = ["hunter2"]\n',
     ],
 )
 def test_no_error_about_a_file_shows_a_secret(tmp_path, text):
@@ -207,8 +290,6 @@ def test_a_password_in_a_url_is_never_shown(user, password):
 
 
 def test_every_setting_has_a_help_text():
-    """The one table is what help and documentation are made of, so no row is empty."""
-    for name, group in Settings.model_fields.items():
-        model = group.annotation
-        for field, info in getattr(model, "model_fields", {}).items():
-            assert info.description, f"{name}.{field}"
+    """The one table is what help and documentation are made of, so no row is empty, however deep it stands."""
+    assert "| None |" not in page()
+    assert "| Names of roles in auth.roles. |" in page()
