@@ -1,4 +1,4 @@
-"""HTTP connections of `serve` that do not wait for ever: uvicorn's, with a bound on how long a request may take."""
+"""HTTP connections of `serve`: uvicorn's, with a bound on how long a request takes to come, and on its headers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,20 @@ MOST_WAITING = 128
 """Most connections that have not brought a whole request yet: with TLS each holds a third of a megabyte."""
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """One connection. Who sends nothing, or a little now and then, would hold it for ever: uvicorn knows no limit.
+LONGEST_HEAD = 64 * 1024
+"""Most bytes of the headers of a request."""
 
-    Between two requests uvicorn waits some seconds itself.
+_TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\ncontent-length: 0\r\n"
+    b"connection: close\r\n\r\n"
+)
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Who sends nothing, a little now and then, or headers without an end would hold it, and memory, for ever: uvicorn
+    with httptools knows no limit. Between two requests it waits some seconds itself.
 
     Attributes:
         waiting: The connections from which a request is awaited, that which waits for longest first.
@@ -36,7 +46,8 @@ class PatientProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._patience: asyncio.TimerHandle | None = None
-        self._is_coming = False
+        self._is_coming = self._in_head = False
+        self._head_bytes = self._unread_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
@@ -50,14 +61,51 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; wait on when there is more to come and no answer is being made."""
+        was_in_head = self._in_head
         super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if was_in_head and self._in_head:
+            self._unread_bytes += len(data)
+            if self._unread_bytes > LONGEST_HEAD:
+                self._send_431()
+                return
         if self._is_coming or self.cycle is None or self.cycle.response_complete:
             self._wait()
 
     def on_message_begin(self) -> None:
         """Note that a request has begun."""
         super().on_message_begin()
-        self._is_coming = True
+        self._is_coming = self._in_head = True
+        self._head_bytes = self._unread_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; not what comes after a body: a proxy that vouches for headers need not have seen it."""
+        if self._in_head:
+            self._head_bytes += len(name) + len(value)
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Note that the headers are there.
+
+        Raises:
+            ValueError: They are too long; the parser gives the request up.
+        """
+        self._in_head = False
+        if self._head_bytes > LONGEST_HEAD:
+            raise ValueError
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that what has come is no request, or is too long for one."""
+        if self._head_bytes > LONGEST_HEAD:
+            self._send_431()
+        else:
+            super().send_400_response(msg)
+
+    def _send_431(self) -> None:
+        self.transport.write(_TOO_LONG)
+        self.transport.close()
 
     def on_message_complete(self) -> None:
         """Note that it is there as a whole."""
