@@ -17,6 +17,7 @@ import pytest
 from server import free_port as find_port
 from server import wait_until
 from settings_page import PAGE, page
+from tasker_health.access.gate import Gate
 from tasker_health.loading import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +93,21 @@ def test_every_settings_snippet_is_accepted(block, tmp_path):
     file = tmp_path / "health.toml"
     file.write_text(block)
     load_settings(file, environ={})
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(block, id=page)
+        for page in ("tokens", "basic")
+        for block in blocks(ROOT / "docs" / "access" / f"{page}.md", "toml")
+    ],
+)
+def test_the_settings_of_the_pages_on_access_start(block, tmp_path):
+    """Hashes and roles are real ones: an authenticator takes them."""
+    file = tmp_path / "health.toml"
+    file.write_text(block)
+    assert not Gate(load_settings(file, environ={})).open
 
 
 @pytest.mark.parametrize(
