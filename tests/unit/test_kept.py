@@ -29,3 +29,12 @@ def test_the_end_is_at_once_and_the_value_can_still_be_seen():
     kept.end()
     assert kept.until < 0
     assert kept.value == "report"
+
+
+def test_variants_go_with_their_value_too():
+    """What was made of the old value for some is not there for the new one."""
+    kept: Kept[str] = Kept()
+    kept.keep("report", 10.0)
+    kept.variants["health"] = b"bytes"
+    kept.keep("report", 20.0)
+    assert kept.variants == {}

@@ -36,8 +36,8 @@ _REFUSALS = {
 def document(prefix: str, *, metrics: bool) -> dict[str, Any]:
     """Return the document for endpoints under *prefix*, with the *metrics* or without."""
     _, components = msgspec.json.schema_components(_REPORTS, ref_template="#/components/schemas/{name}")
-    for report in components.values():
-        _require_what_is_always_there(report, components)
+    for model in _structs(_REPORTS):
+        components[model.__name__]["required"] = _always_there(model)
     status = _reads(
         "How is the whole system?",
         (StatusReport, DetailedStatusReport),
@@ -147,13 +147,9 @@ def _content(schema: dict[str, Any]) -> dict[str, Any]:
     return {"content": {PLAIN: {"schema": schema}}}
 
 
-def _require_what_is_always_there(schema: dict[str, Any], components: dict[str, Any]) -> None:
-    """Mark every field that is never left out as required: a default of `None` is sent as `null`."""
-    model = next((each for each in _structs(_REPORTS) if components.get(each.__name__) is schema), None)
-    if model is not None:
-        schema["required"] = [
-            field.encode_name for field in msgspec.structs.fields(model) if not _may_be_left_out(field.type)
-        ]
+def _always_there(model: type[msgspec.Struct]) -> list[str]:
+    """Return every field that is never left out: a default of `None` is sent as `null`."""
+    return [field.encode_name for field in msgspec.structs.fields(model) if not _may_be_left_out(field.type)]
 
 
 def _may_be_left_out(annotation: Any) -> bool:

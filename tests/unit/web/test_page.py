@@ -1,0 +1,300 @@
+"""The page for people: who gets it, what stands on it, and that it can do nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+
+from callers import ByHeader, as_user
+from fakes import FakeClock, FakeSource, facts_of, settings_of
+from tasker_health.access.roles import RolesCoordinator
+from tasker_health.errors import CheckFailed
+from tasker_health.health import Health
+from tasker_health.model import Reason
+
+PAGE = "/tasker/health"
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"}
+CANARY = "secret detail of the fault"  # of the fake source
+EMPTY = {"meta", "link", "br"}
+LOCKED = {
+    "health": {"status_requires_authentication": True},
+    "auth": {"authentication_enabled": True, "authorization_enabled": True},
+}
+
+
+class Parsed(HTMLParser):
+    """What is on a page: elements with their attributes, and its text; every element is closed.
+
+    Attributes:
+        elements: Name and attributes of each, in order.
+        text: All text but that of the style sheet, with single spaces.
+        style: The style sheet.
+    """
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.elements, self._open, self._words, self.style = [], [], [], ""
+        self.feed(html)
+        self.close()
+        assert self._open == []
+        self.text = " ".join(" ".join(self._words).split())
+
+    def handle_starttag(self, tag, attrs):
+        """Keep it, and expect its end."""
+        self.elements.append((tag, dict(attrs)))
+        if tag not in EMPTY:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        """It is the one that was opened last."""
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        """Keep it."""
+        if "style" in self._open:
+            self.style += data
+        else:
+            self._words.append(data)
+
+    def having(self, tag):
+        """Return the attributes of every *tag*."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def health_of(source=None, authenticator=None, coordinator_class=None, **options):
+    """Return a health with a source and an optional check that is not well."""
+    health = Health(
+        settings_of(**options), clock=FakeClock(), authenticator=authenticator, coordinator_class=coordinator_class
+    )
+    health.add_source(source or FakeSource())
+
+    @health.check("payment_api", critical=False)
+    async def payment_api():
+        raise CheckFailed(Reason.REFUSED, "canary of the check")
+
+    return health
+
+
+def unreadable():
+    """Return a source that cannot be read."""
+    source = FakeSource()
+    source.fault = Reason.TIMEOUT
+    return source
+
+
+def ask(health, headers=BROWSER, path=PAGE, method="GET", times=1):
+    """Return the last of the responses of *health* to the same request."""
+
+    async def play():
+        transport = httpx.ASGITransport(health.asgi())
+        async with httpx.AsyncClient(transport=transport, base_url="http://probe") as client:
+            for _ in range(times):
+                response = await client.request(method, path, headers=headers)
+            await health.stop()
+            return response
+
+    return asyncio.run(play())
+
+
+def test_a_browser_gets_a_page_and_everybody_else_the_status():
+    """At the same address, by `Accept`; `Vary` says so in both."""
+    page, status = ask(health_of()), ask(health_of(), {"Accept": "*/*"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert status.headers["content-type"] == "application/json"
+    assert page.headers["vary"] == status.headers["vary"] == "Accept"
+    assert (page.status_code, status.status_code) == (200, 200)
+
+
+@pytest.mark.parametrize(
+    ("query", "media_type"),
+    [
+        ("?format=json", "application/json"),
+        ("?format=health", "application/health+json"),
+        ("?x=1", "text/html; charset=utf-8"),
+    ],
+)
+def test_a_browser_can_ask_for_json(query, media_type):
+    """By the query, which decides before `Accept`."""
+    assert ask(health_of(), path=PAGE + query).headers["content-type"] == media_type
+
+
+def test_the_page_is_only_at_its_address():
+    """The endpoints for machines answer machines."""
+    for path in ("/live", "/ready", "/startup", "/status"):
+        assert ask(health_of(), path=PAGE + path).headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "word", "said"),
+    [
+        (FakeSource(), 200, "healthy", "Not well, but not decisive for readiness: payment_api."),
+        (FakeSource(facts_of(blocked=2)), 200, "degraded", "cannot move by themselves. (blocked_tasks)"),
+        (unreadable(), 503, "unhealthy", "cannot be read now; its last figures are shown with their age."),
+    ],
+)
+def test_the_page_says_how_it_is_with_the_code_of_the_status(source, code, word, said):
+    """In a word, with a sign and a sentence; the same code as the status has."""
+    response = ask(health_of(source))
+    page = Parsed(response.text)
+    assert response.status_code == code
+    assert re.search(rf"^{word}: tasker tasker: [✓!✗] {word} 2025-06-18 15:30:00 UTC", page.text)
+    assert said in page.text
+
+
+def test_nothing_wrong_is_said_too():
+    """When nothing is."""
+    health = Health(settings_of(), clock=FakeClock())
+    health.add_source(FakeSource())
+    assert "Nothing is wrong." in Parsed(ask(health).text).text
+
+
+def test_the_figures_are_on_the_page_and_null_is_unknown():
+    """Each by its name, none invented."""
+    text = Parsed(ask(health_of(FakeSource(facts_of(retry_queue=None, step_time=None)))).text).text
+    for words in (
+        "total tasks 1,250",
+        "pending tasks 45",
+        "retry queue size unknown",
+        "in backoff 1",
+        "avg task completion time 2,340 ms",
+        "avg step completion time unknown",
+        "retry success rate 0.87",
+        "active connections 5",
+        "connection ratio 0.05",
+        "cached no",
+        "cache expires at 2025-06-18 15:30:15 UTC",
+        "age seconds 0",
+        "payment_api ✗ error refused 0 ms",
+        "configuration ✓ ok - -",
+        "shop ✓ healthy - 1,250 12 13 2025-06-18 15:30:00 UTC",
+    ):
+        assert words in text, words
+
+
+def test_without_a_cache_no_expiry_is_shown_as_unknown():
+    """Nothing expires, which is known."""
+    response = ask(health_of(health={"cache_duration_seconds": 0}))
+    page = Parsed(response.text)
+    assert "cache expires at - " in page.text
+    assert {"http-equiv": "refresh", "content": "15"} in page.having("meta")
+
+
+@pytest.mark.parametrize(("seconds", "refresh"), [(15, "15"), (60, "60"), (1, "5")])
+def test_it_is_fetched_anew_when_the_status_can_have_changed(seconds, refresh):
+    """Every cache duration, but slowly enough to be read."""
+    response = ask(health_of(health={"cache_duration_seconds": seconds}))
+    assert {"http-equiv": "refresh", "content": refresh} in Parsed(response.text).having("meta")
+
+
+def test_the_page_can_do_nothing():
+    """No script, no form, nothing from elsewhere; the policy permits its own style sheet and nothing else."""
+    response = ask(health_of())
+    page = Parsed(response.text)
+    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    policy = response.headers["content-security-policy"].split("; ")
+    assert policy[:2] == ["default-src 'none'", f"style-src 'sha256-{digest}'"]
+    assert {"frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"} <= set(policy)
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["x-frame-options"] == "DENY"
+    assert response.headers["cache-control"] == "no-cache, no-store, must-revalidate"
+    assert not {"script", "form", "img", "iframe", "link", "object"} & {name for name, _ in page.elements}
+    attributes = {name for _, found in page.elements for name in found}
+    assert not {name for name in attributes if name.startswith("on") or name in {"style", "src", "href"}}
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+
+
+def test_no_status_is_told_by_colour_alone():
+    """Every coloured mark has its word, and a screen reader hears the word only."""
+    response = ask(health_of(FakeSource(facts_of(blocked=2))))
+    marks = re.findall(r'<span class="mark (\w+)"><span aria-hidden="true">(.)</span> (\w+)</span>', response.text)
+    assert {("good", "✓", "ok"), ("warn", "!", "degraded"), ("bad", "✗", "error")} <= set(marks)
+    assert len(marks) == response.text.count('class="mark')
+    page = Parsed(response.text)
+    assert page.having("html") == [{"lang": "en"}]
+    assert all("scope" in attributes for attributes in page.having("th"))
+    assert "prefers-color-scheme: dark" in page.style
+
+
+def test_what_is_shown_cannot_become_markup():
+    """Names and texts are escaped, wherever they come from."""
+    hostile = "<script>alert(1)</script>&\"'"
+
+    class Hostile(FakeSource):
+        async def read(self, deadline_seconds):
+            from tasker_health.errors import SourceFault
+
+            raise SourceFault(Reason.ERROR, hostile)
+
+    health = health_of(Hostile(name=f"a{hostile}"), ByHeader(), health={"service_name": hostile})
+    response = ask(health, as_user("reader", **BROWSER))
+    page = Parsed(response.text)
+    assert "<script" not in response.text
+    assert page.text.count(hostile) >= 5  # title, heading, source, and its detail: name and error
+    assert "script" not in {name for name, _ in page.elements}
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_detail_is_shown_to_those_who_have_the_permission(times):
+    """As on the status: nobody else sees what the database said."""
+    for user, may in ((None, False), ("anybody", False), ("reader", True), ("admin", True)):
+        text = ask(health_of(unreadable(), ByHeader()), as_user(user, **BROWSER), times=times).text
+        assert (CANARY in text) == may
+        assert ("Details" in text) == may
+        assert "canary" not in text
+
+
+@pytest.mark.parametrize(
+    ("user", "code", "error"),
+    [
+        (None, 401, "Unauthorized"),
+        ("bad", 401, "Unauthorized"),
+        ("anybody", 403, "Forbidden"),
+        ("broken", 500, "Authentication Configuration Error"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_may_not_see_it_is_told_so_on_a_page(user, code, error, method):
+    """With the code and headers of the status, and the same words; it is not fetched again by itself."""
+    plain = ask(health_of(None, ByHeader(), RolesCoordinator, **LOCKED), as_user(user, Accept="*/*"), method=method)
+    page = ask(health_of(None, ByHeader(), RolesCoordinator, **LOCKED), as_user(user, **BROWSER), method=method)
+    assert (plain.status_code, page.status_code) == (code, code)
+    assert page.headers.get("www-authenticate") == plain.headers.get("www-authenticate")
+    assert ("www-authenticate" in page.headers) == (code == 401)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert len(page.headers.raw) == len({name for name, _ in page.headers.raw})
+    assert page.headers["vary"] == plain.headers["vary"] == "Accept"
+    if method == "GET":
+        parsed = Parsed(page.text)
+        assert f"{error} {plain.json()['message']}" in parsed.text
+        assert "refresh" not in str(parsed.having("meta"))
+        assert "tasks" not in parsed.text
+
+
+def test_who_may_see_it_does():
+    """With both switches on."""
+    page = ask(health_of(None, ByHeader(), RolesCoordinator, **LOCKED), as_user("reader", **BROWSER))
+    assert page.status_code == 200
+    assert "total tasks" in Parsed(page.text).text
+
+
+def test_head_has_the_headers_of_get():
+    """And no body."""
+    health = health_of()
+    get, head = ask(health, times=2), ask(health, method="HEAD")
+    assert {**head.headers, "content-length": ""} == {**get.headers, "content-length": ""}
+    assert head.content == b""
+    assert int(get.headers["content-length"]) == len(get.content)
+
+
+def test_other_methods_are_405():
+    """As everywhere, also for a browser."""
+    response = ask(health_of(), method="POST")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
