@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from server import wait_until
 from tasker_health.termination import Termination
 
 
@@ -44,6 +45,52 @@ def test_it_drains_and_then_hands_the_signal_on(handed_on):
 
     asyncio.run(run())
     assert (drained, handed_on) == ([[]], [signal.SIGTERM])
+
+
+def test_a_loop_in_another_thread_drains_and_the_main_thread_hands_the_signal_on(handed_on):
+    """As for a server without an event loop: its handler runs where handlers run, after the drain."""
+    threads = []
+    before = signal.signal(signal.SIGTERM, lambda *_: threads.append(threading.current_thread()))
+
+    async def drain():
+        threads.append(threading.current_thread())
+
+    loop = asyncio.new_event_loop()
+    runs = threading.Thread(target=loop.run_forever)
+    runs.start()
+    termination = Termination(0.05)
+    assert termination.watch(drain, loop)
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_until(lambda: len(threads) > 1, "the server has the signal")
+    termination.leave()
+    loop.call_soon_threadsafe(loop.stop)
+    runs.join()
+    loop.close()
+    signal.signal(signal.SIGTERM, before)
+    assert threads == [runs, threading.main_thread()]
+
+
+def test_a_forked_child_is_not_drained(handed_on):
+    """It has the handler but not the loop: the server's own handler is called at once, and the parent hears nothing."""
+    drained = []
+
+    async def drain():
+        drained.append(os.getpid())
+
+    async def run():
+        termination = Termination(600)
+        termination.watch(drain)
+        child = os.fork()
+        if child == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(7 if handed_on == [signal.SIGTERM] else 1)
+        _, status = os.waitpid(child, 0)
+        await asyncio.sleep(0)
+        termination.leave()
+        return os.waitstatus_to_exitcode(status)
+
+    assert asyncio.run(run()) == 7
+    assert (drained, handed_on) == ([], [])
 
 
 def test_a_second_signal_is_handed_on_at_once(handed_on):

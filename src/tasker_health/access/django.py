@@ -163,7 +163,9 @@ def _reading_store(engine: str) -> tuple[type[Any], bool]:
 
     # `get_user` gives a session that was signed with an old key a new name, which the browser would never hear of.
     writes = ("cycle_key", "flush", "save", "create", "delete", "acycle_key", "aflush", "asave", "acreate", "adelete")
-    reading: type[Any] = type("ReadingSessionStore", (store,), dict.fromkeys(writes, _nothing))
+    # By the same name: Django signs what it stores with that of the class.
+    body = {**dict.fromkeys(writes, _nothing), "__qualname__": store.__qualname__}
+    reading: type[Any] = type(store.__name__, (store,), body)
     return reading, not issubclass(store, CookieStore)
 
 

@@ -84,7 +84,7 @@ class MtlsAuthenticator:
             self._tell(request)
             raise AuthenticationError
         verified, subject = only(request, self._verify_header), only(request, self._subject_header)
-        if verified in _NO_CERTIFICATE and not subject:
+        if (verified or "") in _NO_CERTIFICATE and not subject:
             return None
         # Without a certificate a subject is the client's own word, which the proxy has let through.
         caller = self._callers.get(subject) if verified == _VALID and subject else None
