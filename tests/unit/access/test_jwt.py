@@ -406,6 +406,7 @@ def test_attack_a_claim_that_stands_twice(authenticator):
         json.dumps(claims()).encode("utf-16"),
         b'{"exp": 1e400}',
         b'{"x": NaN, "exp": 4102444800}',
+        b'{"x": 1e400, "exp": 4102444800}',
         b'{"x": ' + b"[" * 2000 + b"]" * 2000 + b', "exp": 4102444800}',
         b'{"x": ' + b"1" * 4000 + b', "exp": 4102444800}',
         b'{"x": ' + b'{"a":' * 1000 + b"1" + b"}" * 1000 + b', "exp": "' + b"9" * 400 + b'"}',

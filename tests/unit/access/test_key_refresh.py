@@ -277,16 +277,20 @@ def test_a_fault_is_logged_once(refreshed, place, clock, caplog):
     assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["away", "HTML"]
 
 
-def test_a_loop_that_ended_leaves_nothing_that_is_waited_for(refreshed, place):
-    """A reading of an event loop that is gone never ends; another loop reads for itself."""
+def test_another_loop_does_not_wait_for_what_the_first_has_left_behind(refreshed, place):
+    """A reading on an event loop that runs no more never ends; another loop reads for itself."""
 
     async def leave():
-        place.gate.clear()
         refreshed._begin()
         await asyncio.sleep(0)
 
-    asyncio.run(leave())
+    place.gate.clear()
+    first = asyncio.new_event_loop()
+    first.run_until_complete(leave())
+    left = refreshed._task
     place.gate = asyncio.Event()
     place.gate.set()
-    refreshed._tried_at = -1e9
-    assert asyncio.run(refreshed.wait()).knows("a")
+    assert asyncio.run(asyncio.wait_for(refreshed.wait(), 5)).knows("a")
+    left.cancel()
+    first.run_until_complete(asyncio.wait({left}))
+    first.close()
