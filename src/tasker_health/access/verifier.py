@@ -29,6 +29,15 @@ _TYPES = frozenset({"jwt", "at+jwt"})
 
 _LONGEST_KEY_ID = 256
 
+_WORDS: dict[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "the token has expired",
+    jwt.ImmatureSignatureError: "the token is not valid yet (nbf or iat)",
+    jwt.InvalidAudienceError: "the token is for somebody else: its aud has none of auth.jwt.audience",
+    jwt.InvalidIssuerError: "the token is from somebody else: its iss is not auth.jwt.issuer",
+    jwt.MissingRequiredClaimError: "the token lacks exp, or a claim that auth.jwt.issuer or auth.jwt.audience asks for",
+}
+_OTHER_WORDS = "the token's claims are not as they must be"
+
 
 class Header(NamedTuple):
     """What a token says about its signature: unproven.
@@ -91,12 +100,9 @@ class Verifier:
                 return self._jwt.decode(token, key.material, algorithms=[algorithm], **self._options)
             except jwt.InvalidSignatureError:
                 continue
-            except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError):
-                raise AuthenticationError("the token is not valid yet, or no more") from None
-            except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
-                raise AuthenticationError("the token is from somebody else, or for somebody else") from None
-            except Exception:  # noqa: BLE001 -- the keys are known to be good: whatever it is, the token provoked it
-                raise AuthenticationError("the token's claims are not as they must be") from None
+            except Exception as error:  # noqa: BLE001 -- the keys are known to be good: the token provoked it
+                words = next((words for kind, words in _WORDS.items() if isinstance(error, kind)), _OTHER_WORDS)
+                raise AuthenticationError(words) from None
         raise AuthenticationError("no key that is trusted has signed the token")
 
 

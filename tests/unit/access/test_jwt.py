@@ -12,11 +12,12 @@ import time
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 import canary
+from certificates import Authority
 from fakes import settings_of
 from issuer import (
     ASYMMETRIC,
@@ -244,6 +245,24 @@ def test_another_claim_may_be_the_name():
     """As set, and nested if need be."""
     authenticator = authenticator_of(subject_claim="user.mail")
     assert who(authenticator, token(payload=claims(user={"mail": "a@b.example"}))).name == "a@b.example"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"exp": 1}, "has expired"),
+        ({"nbf": 4102444800, "exp": 4102444900}, "not valid yet"),
+        ({"iss": "https://other"}, r"auth\.jwt\.issuer"),
+        ({"aud": "other"}, r"auth\.jwt\.audience"),
+        ({"exp": None}, "lacks exp"),
+        ({"sub": 1}, "claims are not as they must be"),
+    ],
+)
+def test_the_refusal_says_why_for_the_operator(changes, words):
+    """`doctor access` shows it; nothing of the token stands in it."""
+    authenticator = authenticator_of(issuer="https://issuer", audience="health")
+    with pytest.raises(AuthenticationError, match=words):
+        who(authenticator, token(payload=claims(**{"iss": "https://issuer", "aud": "health", **changes})))
 
 
 # Attacks
@@ -554,6 +573,15 @@ def test_a_user_in_the_address_is_refused_and_not_printed():
     with pytest.raises(SettingsError) as caught:
         authenticator_of(key=None, jwks_url=f"https://user:{password}@issuer.example/")
     assert password not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["private key", "certificate"])
+def test_only_a_public_key_is_one(what):
+    """A private key has no business here, and a certificate would not be looked at for its end."""
+    forms = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    given_ = Authority().pem if what == "certificate" else private_key("RS256").private_bytes(*forms)
+    with pytest.raises(SettingsError, match="allowed: a public key as PEM"):
+        authenticator_of(key=given_.decode())
 
 
 def test_a_weak_key_is_none():
