@@ -1,4 +1,4 @@
-"""`python -m bench [serving|status|start|guard|faults] [--rounds N] [--probes N] [--write]`: measure, print, keep."""
+"""`python -m bench [TABLE ...] [--rounds N] [--probes N] [--sizes N,N] [--write]`: measure, print, keep."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 
-from bench import fault_peers, faults, guard, serving, start, status
+from bench import fault_peers, faults, guard, serving, sources, start, status, writers
 from bench.machine import description
 from bench.page import write
 from bench.table import Table
 
-TABLES: dict[str, Callable[[int | None], Table]] = {
+TABLES: dict[str, Callable[..., Table]] = {
     "serving": serving.measure,
     "status": status.measure,
     "start": start.measure,
     "guard": guard.measure,
     "faults": faults.measure,
     "fault-peers": fault_peers.measure,
+    "sources": sources.measure,
+    "writers": writers.measure,
 }
-ALIASES = {"peers": ["serving"], "faults": ["faults", "fault-peers"]}
-FAULTS = ALIASES["faults"]
+ALIASES = {"peers": ["serving"], "faults": ["faults", "fault-peers"], "sources": ["sources", "writers"]}
+FAULTS, SIZED = ALIASES["faults"], ALIASES["sources"]
 
 
 def main() -> int:
@@ -31,24 +34,31 @@ def main() -> int:
         "tables",
         nargs="*",
         metavar="TABLE",
-        help=f"{', '.join(TABLES)}, peers (in serving); all but the faults, which take long, when none is named",
+        help=f"{', '.join(TABLES)}, peers (in serving); when none is named, all but faults, sources and writers,"
+        " which take long",
     )
     parser.add_argument("--rounds", type=int, help="rounds of each row, in place of each table's own number")
     parser.add_argument("--probes", type=int, help=f"probes of each kind under each fault (default {faults.PROBES:,})")
+    parser.add_argument("--sizes", type=_sizes, default=sources.SIZES, help="tasks of sources, such as 10000,1000000")
     parser.add_argument("--write", action="store_true", help="keep the tables in docs/benchmarks.md or fault-matrix.md")
     arguments = parser.parse_args()
     names = [each for name in arguments.tables for each in ALIASES.get(name, [name])]
-    names = names or [name for name in TABLES if name not in FAULTS]
+    names = names or [name for name in TABLES if name not in {*FAULTS, *SIZED}]
     if unknown := [name for name in names if name not in TABLES]:
         parser.error(f"no table {unknown[0]}; there are {', '.join(TABLES)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended then, too
     print(f"Measured on {description()}\n", flush=True)
     for name in dict.fromkeys(names):
-        table = TABLES[name](arguments.probes if name in FAULTS else arguments.rounds)
+        measure = partial(TABLES[name], sizes=arguments.sizes) if name in SIZED else TABLES[name]
+        table = measure(arguments.probes if name in FAULTS else arguments.rounds)
         print(table.text(), end="\n\n", flush=True)
         if arguments.write:
             write(name, table)
     return 0
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(sorted(int(size) for size in text.split(",")))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pages of figures: each table stands between two markers, and is replaced there."""
+"""The pages of figures: each table stands between two markers, and is replaced there with its pictures."""
 
 from __future__ import annotations
 
@@ -24,4 +24,8 @@ def write(name: str, table: Table) -> None:
     if begin not in page or end not in page:
         raise ValueError(f"{file.name} has no place for {name}; add {begin} and {end}")
     body = f"{begin}\n{table.markdown()}\n\nMeasured on {description()}.\n{end}"
+    for picture, content in table.pictures.items():
+        folder = DOCS / "images"
+        folder.mkdir(exist_ok=True)
+        (folder / picture).write_bytes(content)
     file.write_text(re.sub(f"{re.escape(begin)}.*{re.escape(end)}", lambda _: body, page, flags=re.DOTALL))

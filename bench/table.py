@@ -42,6 +42,7 @@ class Table:
         rows: A cell is text already; an empty one has no figure.
         goals: What the figures are held against.
         notes: How to read the figures.
+        pictures: What is drawn of them, by the name of its file; it stands in the documentation only.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Table:
     rows: list[Sequence[str]] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    pictures: dict[str, bytes] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return the table for a terminal."""
@@ -62,6 +64,7 @@ class Table:
         """Return the table for the documentation."""
         rule = ["---", *["---:"] * (len(self.columns) - 1)]
         lines = [f"## {self.title}", "", *map(_piped, [self.columns, rule, *self.rows]), ""]
+        lines += [line for name in self.pictures for line in (f"![{self.title}](images/{name})", "")]
         lines += [f"- **{goal.verdict}**" for goal in self.goals]
         lines += [f"- {note}" for note in self.notes]
         return "\n".join(lines)
