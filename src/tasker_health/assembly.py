@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasker_health.checks import Check
@@ -90,15 +91,44 @@ def _database(settings: Settings, url: str) -> Database:
 
 
 def _source(settings: Settings, name: str, source: SourceSettings) -> Source:
+    if source.kind == "tasker":
+        return _tasker(settings, name, source)
     from tasker_health.sources.dbos import DbosSource
 
     return DbosSource(
         name,
         _database(settings, _url_of(settings, name, source)),
-        schema=source.schema_name,
+        schema=source.schema_name or "dbos",
         window_seconds=settings.health.metrics_window_seconds,
         stuck_after_seconds=settings.health.stuck_after_seconds,
         attempts_recorded=source.attempts_recorded,
+    )
+
+
+def _tasker(settings: Settings, name: str, source: SourceSettings) -> Source:
+    from tasker_health.database import Database
+    from tasker_health.sources.tasker import TaskerSource, Wanted
+
+    url = _url_of(settings, name, source)
+    counting = Database(
+        url,
+        connect_timeout_seconds=settings.database.connect_timeout_seconds,
+        statement_timeout_seconds=source.full_count_timeout_seconds,
+    )
+    return TaskerSource(
+        name,
+        _database(settings, url),
+        counting,
+        Wanted(
+            schema=source.schema_name or "public",
+            window_seconds=settings.health.metrics_window_seconds,
+            stuck_after_seconds=settings.health.stuck_after_seconds,
+            breakdown=source.breakdown,
+            most_groups=source.most_groups,
+        ),
+        full_count_timeout_seconds=source.full_count_timeout_seconds,
+        checkpoint_file=Path(source.checkpoint_file) if source.checkpoint_file else None,
+        verify=source.verify,
     )
 
 
@@ -114,7 +144,7 @@ def _migrations(settings: Settings, databases: list[Database]) -> list[Check]:
     kind = settings.migrations.kind
     if kind == "auto":
         _require_no_tool_is_meant(settings)
-        kind = "dbos" if settings.sources else "none"
+        kind = "dbos" if _dbos_sources(settings) else "none"
     if kind == "none":
         return []
     from tasker_health.checks.migrations import MigrationsCheck
@@ -169,13 +199,17 @@ def _dbos_schemas(settings: Settings, databases: list[Database]) -> list[tuple[M
 
     wanted = settings.migrations
     schemas: list[tuple[MigrationTool, Database]] = []
-    for name, source in (settings.sources or {"dbos": SourceSettings(kind="dbos")}).items():
+    for name, source in (_dbos_sources(settings) or {"dbos": SourceSettings(kind="dbos")}).items():
         url = wanted.url.get_secret_value() if wanted.url else _url_of(settings, name, source)
         database = _shared_database(settings, url, databases)
-        tool = DbosTool(KNOWN_VERSIONS, database.dialect, wanted.location or source.schema_name)
+        tool = DbosTool(KNOWN_VERSIONS, database.dialect, wanted.location or source.schema_name or "dbos")
         if (tool, database) not in schemas:
             schemas.append((tool, database))
     return schemas
+
+
+def _dbos_sources(settings: Settings) -> dict[str, SourceSettings]:
+    return {name: source for name, source in settings.sources.items() if source.kind == "dbos"}
 
 
 def _shared_database(settings: Settings, url: str, databases: list[Database]) -> Database:

@@ -113,7 +113,16 @@ def _assess_source(reading: Reading, settings: HealthSettings, now: float) -> So
         system_health=_system_health(status, [facts]),
         performance_metrics=_performance([facts]),
         reason=UNSET if reading.fault is None else reading.fault,
+        **_more(facts),
     )
+
+
+def _more(facts: Facts | None) -> dict[str, Any]:
+    """Return those figures that not every source has."""
+    if facts is None:
+        return {}
+    names = ("tasks_by_state", "steps_by_state", "oldest_pending_seconds", "groups", "method", "drift")
+    return {name: value for name in names if (value := getattr(facts, name)) is not None}
 
 
 def _degraded_because(facts: Facts, settings: HealthSettings) -> list[StatusReason]:

@@ -6,7 +6,7 @@ Encoding is msgspec's: a `datetime` in UTC becomes RFC 3339 with `Z`, a field th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -149,6 +149,13 @@ class Durations(Struct, frozen=True):
     total_ms: int
 
 
+class CountingMethod(StrEnum):
+    """How the tasks of a source are counted."""
+
+    TALLY = "tally"
+    FULL_COUNT = "full_count"
+
+
 class Facts(Struct, frozen=True, kw_only=True):
     """What one source knows at one moment; `None` is what it cannot know.
 
@@ -159,6 +166,12 @@ class Facts(Struct, frozen=True, kw_only=True):
         task_time, step_time: Of tasks and steps completed within the window.
         window_completed, window_failed: Tasks that ended within the window.
         retries_settled, retries_succeeded: Steps that had failed before and settled within the window.
+        tasks_by_state, steps_by_state: By the engine's own names of states.
+        oldest_pending_seconds: How long the oldest pending task has been waiting.
+        groups: Tasks by state for each name of a group, where that was asked for.
+        method: How they were counted, where there is more than one way.
+        drift: By how much the latest verification found a tally wrong; it must be 0.
+        age_seconds: How old they were already when they were answered.
     """
 
     pending: int
@@ -178,6 +191,13 @@ class Facts(Struct, frozen=True, kw_only=True):
     retries_settled: int | None
     retries_succeeded: int | None
     connections: Connections = Connections()
+    tasks_by_state: dict[str, int] | None = None
+    steps_by_state: dict[str, int] | None = None
+    oldest_pending_seconds: int | None = None
+    groups: Mapping[str, Mapping[str, int]] | None = None
+    method: CountingMethod | None = None
+    drift: int | None = None
+    age_seconds: float = 0
 
     @property
     def total(self) -> int:
@@ -204,6 +224,12 @@ class SourceReport(Struct, frozen=True, kw_only=True):
     performance_metrics: PerformanceMetrics
     reason: Reason | UnsetType = UNSET
     """Why the source could not be read the last time it was tried."""
+    tasks_by_state: dict[str, int] | UnsetType = UNSET
+    steps_by_state: dict[str, int] | UnsetType = UNSET
+    oldest_pending_seconds: int | UnsetType | None = UNSET
+    groups: Mapping[str, Mapping[str, int]] | UnsetType = UNSET
+    method: CountingMethod | UnsetType = UNSET
+    drift: int | UnsetType = UNSET
 
 
 class StatusReport(Struct, frozen=True, kw_only=True):

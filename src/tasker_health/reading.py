@@ -129,7 +129,7 @@ class SourceReader:
             self._detail = SourceDetail(error=words_of(error), read_time_ms=self._since(read_at_monotonic))
             raise
         self._detail = SourceDetail(error=None, read_time_ms=self._since(read_at_monotonic))
-        entry = Entry(facts, read_at, read_at_monotonic)
+        entry = Entry(facts, read_at - facts.age_seconds, read_at_monotonic - facts.age_seconds)
         await self._cache.put(self.name, entry)
         self._note(None, "")
         return entry

@@ -11,9 +11,27 @@ The rules for whoever writes one:
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypedDict, runtime_checkable
 
 from tasker_health.model import Facts
+
+State = Literal["pending", "running", "completed", "failed", "cancelled", "other"]
+
+
+class States(TypedDict):
+    """How many tasks are in each state of the contract; every task is in exactly one."""
+
+    pending: int
+    running: int
+    completed: int
+    failed: int
+    cancelled: int
+    other: int
+
+
+def no_tasks() -> States:
+    """Return the states of no task, to be added to."""
+    return States(pending=0, running=0, completed=0, failed=0, cancelled=0, other=0)
 
 
 @runtime_checkable

@@ -23,12 +23,13 @@ import sqlalchemy as sa
 from tasker_health.database import Database
 from tasker_health.errors import ConfigurationError, SourceFault
 from tasker_health.model import Connections, Durations, Facts, Reason
+from tasker_health.sources import State, States, no_tasks
 from tasker_health.sources import dbos_queries as queries
 
 KNOWN_VERSIONS = (123, 124, 125)
 """Values of `dbos_migrations.version` whose tables are known here: DBOS 3.3 (123) and 3.4 (125)."""
 
-_STATES = {
+_STATES: dict[str | None, State] = {
     "ENQUEUED": "pending",
     "DELAYED": "pending",
     None: "pending",
@@ -152,9 +153,9 @@ class DbosSource:
         return list(connection.execute(sa.text(statement), wanted))
 
 
-def _states(counts: dict[str | None, int]) -> dict[str, int]:
+def _states(counts: dict[str | None, int]) -> States:
     """Return how many tasks are in each state of the contract, from *counts* of DBOS' own."""
-    states = dict.fromkeys(("pending", "running", "completed", "failed", "cancelled", "other"), 0)
+    states = no_tasks()
     for status, tasks in counts.items():
         states[_STATES.get(status, "other")] += tasks
     return states

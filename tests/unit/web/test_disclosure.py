@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import typing
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 from types import NoneType, UnionType
@@ -24,6 +25,7 @@ from tasker_health.model import (
     Problem,
     Readiness,
     Reason,
+    SourceReport,
     Startup,
     StatusReport,
 )
@@ -38,6 +40,9 @@ NAMES = {
     (Readiness, "checks"): "names of checks",
     (Startup, "waiting_for"): "names that the application declares",
     (StatusReport, "sources"): "names of sources",
+    (SourceReport, "tasks_by_state"): "words of ours for an engine's states",
+    (SourceReport, "steps_by_state"): "words of ours for an engine's states",
+    (SourceReport, "groups"): "names of tasks, where the settings ask for them; and states",
     (Problem, "error"): "words of ours",
     (Problem, "message"): "words of ours",
 }
@@ -64,7 +69,9 @@ def leaves(annotation):
     arguments = typing.get_args(annotation)
     if not arguments:
         return [annotation]
-    assert isinstance(annotation, UnionType) or typing.get_origin(annotation) in {list, dict, typing.Union}, annotation
+    assert isinstance(annotation, UnionType) or typing.get_origin(annotation) in {list, dict, Mapping, typing.Union}, (
+        annotation
+    )
     return [leaf for argument in arguments for leaf in leaves(argument)]
 
 

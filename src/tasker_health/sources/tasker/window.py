@@ -1,0 +1,66 @@
+"""What ended within the window: sums by time buckets, added to as it ends, and let go as it grows old."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_MOST_BUCKETS = 3600
+
+
+class Ended(NamedTuple):
+    """What ended: tasks completed and failed, and of tasks and steps completed how many took how long altogether."""
+
+    completed: int = 0
+    failed: int = 0
+    timed_tasks: int = 0
+    task_ms: int = 0
+    timed_steps: int = 0
+    step_ms: int = 0
+
+    def plus(self, other: Ended) -> Ended:
+        """Return both together."""
+        return Ended(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+Buckets = dict[int, Ended]
+
+
+class Window:
+    """Sums of what ended within the last *seconds*, by buckets of at least a second.
+
+    Attributes:
+        bucket_seconds: Width of a bucket.
+        buckets: What ended, by bucket: the second since the epoch divided by the width.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.bucket_seconds = max(1.0, seconds / _MOST_BUCKETS)
+        self.buckets: Buckets = {}
+
+    def first_bucket(self, now: float) -> int:
+        """Return the oldest bucket of the window that ends *now*, in seconds since the epoch."""
+        width = self.bucket_seconds
+        return math.floor((math.floor(now / width) * width - self.seconds) / width)
+
+    def add(self, ended: Iterable[tuple[int, Ended]]) -> None:
+        """Add what *ended*, by bucket."""
+        for bucket, more in ended:
+            self.buckets[bucket] = self.buckets.get(bucket, Ended()).plus(more)
+
+    def forget(self, now: float) -> None:
+        """Let go of what is older than the window."""
+        first = self.first_bucket(now)
+        for bucket in [bucket for bucket in self.buckets if bucket < first]:
+            del self.buckets[bucket]
+
+    def total(self, now: float, more: Iterable[tuple[int, Ended]] = ()) -> Ended:
+        """Return what ended within the window that ends *now*, with *more* that is not added for good."""
+        first = self.first_bucket(now)
+        total = Ended()
+        for bucket, ended in [*self.buckets.items(), *more]:
+            if bucket >= first:
+                total = total.plus(ended)
+        return total
