@@ -442,6 +442,15 @@ def test_no_format_tells_nobody_what_only_some_may_know(cached):
         assert all(("read_time_ms" in text) == may for text in of_status if "sources:status" not in text)
 
 
+@pytest.mark.parametrize("name", ["json", "actuator", "microprofile"])
+@pytest.mark.parametrize("users", [(None, "reader"), ("reader", None), ("anybody", "admin"), ("admin", "anybody")])
+def test_who_asks_first_decides_nothing_for_who_asks_next(name, users):
+    """Of one kept report, in one format: detail is for those who may see it, whoever came before."""
+    requests = [(f"status?format={name}", as_user(user)) for user in (*users, *users, *users)]
+    told = [response.text for response in answers(health_of(authenticator=ByHeader()), *requests)]
+    assert ["read_time_ms" in text for text in told] == [user in {"reader", "admin"} for user in users] * 3
+
+
 REQUESTS = st.tuples(
     st.sampled_from(["live", "ready", "ready/well", "startup", "status"]),
     st.sampled_from([(name, way) for name in TYPES for way in ways(name)]),

@@ -56,6 +56,7 @@ def chosen(*accepted, query=""):
         (f"application/*;q=0.2, {HEALTH};q=0.1", "json"),
         ("application/json;q=0, application/*", "health"),
         (f"{HEALTH};q=0.1, {HEALTH};q=0.9, application/json;q=0.5", "health"),
+        (f"{HEALTH};q=0.9, {HEALTH};q=0.1, application/json;q=0.5", "health"),
         # nothing that can be served
         ("image/png", "json"),
         ("application/json;q=0", "json"),
