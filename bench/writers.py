@@ -107,7 +107,8 @@ def _of_medians(mode: Mode, nobody: Mode) -> float:
     return statistics.median(mode.rates) / statistics.median(nobody.rates)
 
 
-def _transitions_a_second(server: BulkServer, url: str, script: Path, *, seconds: int = SECONDS) -> float:
+def _transitions_a_second(server: BulkServer, url: str, script: Path, *, seconds: int | None = None) -> float:
+    seconds = seconds or SECONDS
     command = [server.program("pgbench"), "-n", "-M", "prepared", "-c", str(WRITERS), "-T", str(seconds)]
     done = subprocess.run(
         [*command, "-f", str(script), url], capture_output=True, text=True, check=True, timeout=seconds + 60
