@@ -96,10 +96,10 @@ class BasicAuthenticator:
                 caller = await self._verified(decoded, address)
         except (TimeoutError, BusyError):
             if self._turns.suspects(address):
-                raise AuthenticationError from None
+                raise AuthenticationError("its address has failed before, and waits for its turn") from None
             raise BusyError from None
         if caller is None:
-            raise AuthenticationError
+            raise AuthenticationError("the user is unknown, or the password is not theirs")
         return caller
 
     async def _verified(self, decoded: bytes, address: str) -> Principal | None:
@@ -150,7 +150,7 @@ def _decoded(sent: str) -> bytes:
         decoded = base64.b64decode(sent, validate=True)
         text = decoded.decode()
     except ValueError:
-        raise AuthenticationError from None
+        raise AuthenticationError("what follows Basic is not base64 of UTF-8") from None
     if ":" not in text or any(unicodedata.category(character) == "Cc" for character in text):
-        raise AuthenticationError
+        raise AuthenticationError("what follows Basic is not a user, a colon and a password")
     return decoded

@@ -22,10 +22,12 @@ def only(request: Request, header: str) -> str | None:
     values = request.headers(header)
     if not values:
         return None
-    if len(values) > 1 or len(values[0]) > MOST_CHARACTERS or not values[0].isascii() or not values[0].isprintable():
-        raise AuthenticationError
+    if len(values) > 1:
+        raise AuthenticationError(f"{header} was sent more than once")
+    if len(values[0]) > MOST_CHARACTERS or not values[0].isascii() or not values[0].isprintable():
+        raise AuthenticationError(f"{header} is too long, or has characters that no credentials have")
     if request.folded and "," in values[0]:
-        raise AuthenticationError
+        raise AuthenticationError(f"{header} may have been sent more than once")
     return values[0].strip()
 
 
@@ -42,7 +44,7 @@ def credentials(request: Request, scheme: str) -> str | None:
     if said.lower() != scheme.lower():
         return None
     if not rest.strip():
-        raise AuthenticationError
+        raise AuthenticationError(f"nothing follows {scheme}")
     return rest.strip()
 
 

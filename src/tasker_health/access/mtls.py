@@ -82,14 +82,14 @@ class MtlsAuthenticator:
             return None
         if not is_trusted(request.client, self._proxies):
             self._tell(request)
-            raise AuthenticationError
+            raise AuthenticationError("headers of a certificate came from an address that is no trusted proxy")
         verified, subject = only(request, self._verify_header), only(request, self._subject_header)
         if (verified or "") in _NO_CERTIFICATE and not subject:
             return None
         # Without a certificate a subject is the client's own word, which the proxy has let through.
         caller = self._callers.get(subject) if verified == _VALID and subject else None
         if caller is None:
-            raise AuthenticationError
+            raise AuthenticationError("the certificate is not valid, or its subject is none of auth.mtls.callers")
         return caller
 
     def _tell(self, request: Request) -> None:

@@ -83,7 +83,7 @@ class TokenAuthenticator:
         if not callers:
             return None
         if any(caller is not callers[0] for caller in callers):
-            raise AuthenticationError
+            raise AuthenticationError("two tokens were sent, of two callers")
         return callers[0]
 
     def ended(self, token: KnownToken) -> bool:
@@ -96,8 +96,10 @@ class TokenAuthenticator:
         for known in self._tokens:
             if compare_digest(known.digest, digest):
                 found = known
-        if found is None or self.ended(found):
-            raise AuthenticationError
+        if found is None:
+            raise AuthenticationError("the token is unknown: it is no token of auth.tokens")
+        if self.ended(found):
+            raise AuthenticationError(f"the token of {found.caller.name} has expired")
         return found.caller
 
 
