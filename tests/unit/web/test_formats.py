@@ -524,3 +524,21 @@ def test_json_is_what_it_says():
     for name in TYPES:
         [response] = answers(well(), (f"status?format={name}", {}))
         json.loads(response.content.decode("utf-8"))
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("user", [None, "reader"])
+def test_the_answers_fit_the_openapi_document(situation, name, user):
+    """Each format is in the document, under its media type and its code; details are a report of their own there."""
+    health = situation()
+    health._gate._authenticators = [ByHeader()]
+    paths = ["../openapi.json", *PATHS]
+    document, *found = answers(health, *[(f"{path}?format={name}", as_user(user)) for path in paths])
+    document = document.json()
+    for path, response in zip(PATHS, found, strict=True):
+        template = f"{PREFIX}/ready/{{check}}" if path.startswith("ready/") else f"{PREFIX}/{path}"
+        described = document["paths"][template]["get"]["responses"][str(response.status_code)]["content"]
+        schema = described[response.headers["content-type"]]["schema"]
+        Draft202012Validator({**document, **schema}).validate(response.json())
+    assert {"$ref": "#/components/schemas/DetailedStatusReport"} in described[TYPES["json"]]["schema"]["anyOf"]
