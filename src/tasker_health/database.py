@@ -109,9 +109,8 @@ class Database:
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin anew on *loop*: what was left on another one, which has ended, can only be dropped."""
         connection, self._connection = self._connection, None
-        if (
-            self._pid != os.getpid()
-        ):  # forked: a goodbye, or a shutdown of the socket, would end the parent's connection
+        if self._pid != os.getpid():
+            # Forked: a goodbye, or a shutdown of the socket, would end the parent's connection.
             leave_to_parent((connection, self._held))
             connection, self._held, self._pid = None, None, os.getpid()
         if connection is not None and connection.sync_connection is not None:

@@ -240,6 +240,14 @@ def test_what_is_not_ours_is_the_applications(root, path):
         assert (found[0], found[2]) == (expected[0], expected[2]) == (202, f"the application: {root}{path}".encode())
 
 
+def test_letters_beyond_ascii_are_the_same_letters_in_both():
+    """A path that is nearly ours, by a Kelvin sign whose lower case is our `k`, is claimed by both."""
+    with both() as (asgi, wsgi):
+        expected, found = (each.ask("GET", "/tas\u212aer/health/live") for each in (asgi, wsgi))
+        assert found == expected
+        assert found[0] == 404
+
+
 @pytest.mark.parametrize("prefix", ["", "/tasker", "/a/b"])
 def test_a_mount_point_is_not_part_of_the_path(prefix):
     """`SCRIPT_NAME` is to WSGI what `root_path` is to ASGI."""

@@ -1,12 +1,14 @@
-"""Waiting that ends, where a check cannot show it: a thread that cannot be made."""
+"""Waiting that ends, where a check cannot show it: a thread that cannot be made, and a process that is forked."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
 
+from tasker_health import deadline
 from tasker_health.deadline import MOST_THREADS, in_thread
 
 
@@ -25,3 +27,32 @@ def test_threads_that_could_not_be_made_are_not_counted_as_running(monkeypatch):
         return await in_thread(lambda: 1, "unmade")
 
     assert asyncio.run(play()) == 1
+
+
+def test_a_forked_child_has_no_threads_of_its_parent():
+    """However many of those hang, and whichever of them held the lock at that moment."""
+
+    async def ask():
+        return await asyncio.wait_for(in_thread(lambda: "well", "forked"), 30)
+
+    async def hang():
+        over = threading.Event()
+        hung = [in_thread(over.wait, "forked") for _ in range(MOST_THREADS)]
+        with deadline._lock:
+            child = os.fork()
+        if child == 0:
+            os._exit(_outcome(ask))
+        over.set()
+        await asyncio.wait(hung, timeout=30)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert asyncio.run(hang()) == 7
+
+
+def _outcome(ask):
+    """Return 7 when *ask* is answered on a loop of this very process."""
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(asyncio.run(ask())), daemon=True)
+    thread.start()
+    thread.join(30)
+    return 7 if answers == ["well"] else 1
