@@ -144,14 +144,15 @@ def check_cell(place, method, code, found, credentials):
         return
     assert int(names["content-length"]) == len(body)
     assert ("www-authenticate" in names) == (code == 401)
-    if place == "page":
-        assert names["content-type"].startswith("text/html")
-    elif code != 200:
+    if code != 200:
         error = json.loads(body)
         assert error["error"] == {401: "Unauthorized", 403: "Forbidden"}[code]
         assert set(error) == {"error", "message"}
         if code == 403:
             assert error["message"] == "Not authorized to index on tasker.health_status"
+    elif place == "page":
+        assert names["content-type"].startswith("text/html")
+        assert (b"Details" in body) == (credentials in {"with permission", "admin"})
     elif place == "status":
         assert ("details" in json.loads(body)) == (credentials in {"with permission", "admin"})
     else:

@@ -86,6 +86,7 @@ class Gate:
         self._timeout_seconds = auth.timeout_seconds
         self._limiter = Limiter(auth.failures_per_minute, auth.trusted_proxies)
         self._broken: dict[str, tuple[float, str]] = {}
+        self._told_busy_until = 0.0
         self._threads = asyncio.Semaphore(MOST_THREADS)
         self.counts = AccessCounts()
 
@@ -186,7 +187,9 @@ class Gate:
             self._broken.pop(what, None)
             raise
         except BusyError:
-            log.warning("%s: too many callers at once; this one was refused", what.lower())
+            if time.monotonic() >= self._told_busy_until:  # a flood must not fill the log
+                self._told_busy_until = time.monotonic() + _REMEMBERED_SECONDS
+                log.warning("%s: too many callers at once; some are refused", what.lower())
             raise AccessFault(f"{what} Configuration Error", "too many callers at once") from None
         except Exception as error:  # noqa: BLE001 -- whatever it is, it fails closed
             raise self._fault(what, error) from None

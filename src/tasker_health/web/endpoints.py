@@ -180,7 +180,8 @@ class Endpoints:
 
         admitted = await admission(self._gate, request)
         if admitted.refusal is not None:
-            return page.refusal(admitted.refusal)
+            admitted.refusal.headers.append(VARY)
+            return admitted.refusal
         report, readiness = await asyncio.gather(self._monitor.status(), self._monitor.ready())
         shown = self._monitor.detailed(report) if admitted.detail else report
         return page.page(_code_of(report), shown, readiness, self._monitor.service_name)

@@ -19,7 +19,7 @@ FORMATS: Sequence[Format] = (HealthJson(), Actuator(), MicroProfile())
 
 _BY_NAME = {form.name: form for form in FORMATS}
 _BY_MEDIA_TYPE = {form.media_type: form for form in FORMATS if form.by_accept}
-_OFFERED = (PLAIN, *_BY_MEDIA_TYPE)  # what stands first wins a tie
+_OFFERED = (PLAIN, *_BY_MEDIA_TYPE)
 
 _MOST_CHARACTERS = 1000
 """A longer header or query is not read: nobody who means it sends one."""
@@ -53,13 +53,17 @@ def _accepted(request: Request) -> str:
 
 
 def _best(accepted: str, offered: Sequence[str]) -> str:
-    """Return what is *accepted* most of what is *offered*; the first of equals, and the first when none is."""
+    """Return what is *accepted* most of what is *offered*, and the first when none is.
+
+    Of equals a format wins that is named itself, for its name is known to those alone who want it (Spring Boot Admin
+    sends `application/json` beside it with equal weight); then the first.
+    """
     if not accepted or len(accepted) > _MOST_CHARACTERS:
         return offered[0]
     weights: dict[str, float] = {}
     for media_range, weight in _ranges(accepted):
         weights[media_range] = max(weight, weights.get(media_range, 0.0))
-    return max(offered, key=lambda media_type: _weight(media_type, weights))
+    return max(offered, key=lambda each: (_weight(each, weights), each in _BY_MEDIA_TYPE and weights.get(each, 0) > 0))
 
 
 def _weight(media_type: str, weights: dict[str, float]) -> float:

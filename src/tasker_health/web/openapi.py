@@ -114,7 +114,7 @@ def _as_page_too(reads: dict[str, Any]) -> dict[str, Any]:
     """Return the operations of the status with HTML for a browser beside every JSON."""
     html = {PAGE: {"schema": {"type": "string"}}}
     responses = {
-        code: {**response, "content": {**response["content"], **html}}
+        code: {**response, "content": {**response["content"], **html}} if code not in _REFUSALS else response
         for code, response in reads["get"]["responses"].items()
     }
     summary = "The same for people: a page for a browser."

@@ -22,7 +22,6 @@ from msgspec import UNSET
 from tasker_health.model import (
     CheckStatus,
     DetailedStatusReport,
-    Problem,
     Readiness,
     StatusReason,
     StatusReport,
@@ -32,7 +31,6 @@ from tasker_health.web.negotiation import PAGE
 from tasker_health.web.render import VARY, Answer, RawHeaders
 
 _CONTENT_TYPE = f"{PAGE}; charset=utf-8"
-_OF_THE_BODY = frozenset({b"content-type", b"content-length"})
 
 _LEAST_REFRESH_SECONDS = 5
 _REFRESH_SECONDS = 15
@@ -79,16 +77,6 @@ def page(status: int, report: StatusReport, readiness: Readiness, service: str) 
         _section("Cache", _figures(report.cache_info)),
     ]
     return _answer(status, f"{report.status}: {service}", body, _refresh_seconds(report))
-
-
-def refusal(plain: Answer) -> Answer:
-    """Return *plain*, which tells why there is no report, as a page with the same code and headers."""
-    problem = msgspec.json.decode(plain.body, type=Problem)
-    body = [f"<h1>{_text(problem.error)}</h1>", f"<p>{_text(problem.message)}</p>"]
-    kept = [header for header in plain.headers if header[0] not in _OF_THE_BODY]
-    answer = _answer(plain.status, problem.error, body)
-    answer.headers += [header for header in kept if header not in answer.headers]
-    return answer
 
 
 def _answer(status: int, title: str, body: Iterable[str], refresh_seconds: int | None = None) -> Answer:

@@ -47,10 +47,11 @@ def chosen(*accepted, query=""):
         (f"{HEALTH};q=0, */*", "json"),
         (f"application/json;q=0, {HEALTH};q=0.001", "health"),
         # equals
-        (f"{HEALTH}, application/json", "json"),
-        (f"{ACTUATOR}, application/vnd.spring-boot.actuator.v2+json, application/json", "json"),
+        (f"{HEALTH}, application/json", "health"),
+        (f"{ACTUATOR}, application/vnd.spring-boot.actuator.v2+json, application/json", "actuator"),
         (f"{ACTUATOR}, {HEALTH}", "health"),
-        (f"{HEALTH}, */*", "json"),
+        (f"{HEALTH}, */*", "health"),
+        ("application/*, application/json", "json"),
         # the most precise range decides
         (f"*/*;q=1, application/json;q=0.2, {ACTUATOR};q=0.3, {HEALTH};q=0.1", "actuator"),
         (f"application/*;q=0.2, {HEALTH};q=0.1", "json"),
@@ -80,14 +81,14 @@ def chosen(*accepted, query=""):
     ],
 )
 def test_accept_is_read_as_it_is_specified(accepted, name):
-    """The heaviest media type, by its most precise range; plain JSON among equals, and for what is not understood."""
+    """The heaviest media type, by its most precise range; of equals one that is named; else plain JSON."""
     assert chosen(accepted) == name
 
 
 def test_headers_that_are_sent_twice_are_one_list():
     """As RFC 9110 section 5.3 has it."""
     assert chosen("application/json;q=0.5", HEALTH) == "health"
-    assert chosen("*/*", HEALTH) == "json"
+    assert chosen("*/*", HEALTH) == "health"
     assert chosen() == "json"
 
 
