@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
+import msgspec
 import sqlalchemy as sa
 from hypothesis.strategies import SearchStrategy
 
@@ -14,17 +15,10 @@ from tasker_health.model import Facts
 from tasker_health.sources import Source
 
 Rows = dict[str, list[dict[str, Any]]]
-"""Raw rows by table. In a generated history, times are milliseconds from the moment at which it is written."""
+"""Raw rows by table. In a generated history, times are relative to the moment at which it is written."""
 
 WINDOW_SECONDS = 3600
 STUCK_AFTER_SECONDS = 900
-
-
-SITUATIONS = (
-    *("zero_rows", "no_steps", "retries", "backoff", "cancellation", "recovery", "crash", "claims", "orphaned_work"),
-    *("unknown_states", "unknown_times", "clock_set_back"),
-)
-"""What every backend must be able to generate histories of."""
 
 
 class Backend(ABC):
@@ -32,9 +26,15 @@ class Backend(ABC):
 
     Attributes:
         histories: Strategy of whatever an engine may have left in its tables.
-        situations: Strategy of histories in each of `SITUATIONS`.
+        situations: Strategies of histories in each of the situations that the engine knows: zero rows, retries, ...
         lively: A history in which no figure is zero.
         known_versions: Schema versions that the source must read; the first is this backend's own.
+        tables: Names of the tables that the source cannot do without; `task_table` has a row for each task.
+        nothing: What is read when there is no task; connections are left out.
+        unknown: Options of a source, and which figures of a lively history it then cannot know.
+        known_nowhere: Figures that the engine's data never tells, or only when asked to.
+        least_statements: So many queries one reading makes at least.
+        forgets_late: Whether a source that is kept shows only after a while that tasks were removed.
     """
 
     histories: ClassVar[SearchStrategy[Rows]]
@@ -42,6 +42,12 @@ class Backend(ABC):
     lively: ClassVar[Rows]
     known_versions: ClassVar[tuple[int, ...]]
     tables: ClassVar[tuple[str, ...]]
+    task_table: ClassVar[str]
+    nothing: ClassVar[Facts]
+    unknown: ClassVar[tuple[dict[str, Any], tuple[str, ...]]]
+    known_nowhere: ClassVar[tuple[str, ...]]
+    least_statements: ClassVar[int]
+    forgets_late: ClassVar[bool] = False
     engine: sa.Engine
 
     @abstractmethod
@@ -53,16 +59,26 @@ class Backend(ABC):
         """Give a source with the fewest rights that the documentation promises to suffice, in *time_zone*."""
 
     @abstractmethod
-    def recount(self, raw: Rows, now_ms: int, *, attempts_recorded: bool = True) -> Facts:
+    def recount(self, raw: Rows, now_ms: float) -> Facts:
         """Return what the definitions say of *raw*, counted in Python; connections are left out."""
 
+    def differences(self, facts: Facts, raw: Rows, now_ms: float) -> dict[str, Any]:
+        """Return the figures of *facts* that a recount of *raw* does not find, each with what was found by either."""
+        found, counted = msgspec.structs.asdict(facts), msgspec.structs.asdict(self.recount(raw, now_ms))
+        del found["connections"]
+        return {name: (figure, counted[name]) for name, figure in found.items() if figure != counted[name]}
+
     @abstractmethod
-    def now_ms(self) -> int:
+    def now_ms(self) -> float:
         """Return the time by the database's clock."""
 
     @abstractmethod
-    def write(self, history: Rows, now_ms: int) -> None:
+    def write(self, history: Rows, now_ms: float) -> None:
         """Add *history* as it would be at *now_ms*, and commit."""
+
+    def renamed(self, history: Rows, prefix: str) -> Rows:
+        """Return *history* such that it can be written beside itself; *prefix* is a new one each time."""
+        return history
 
     @abstractmethod
     def clear(self) -> None:

@@ -18,7 +18,7 @@ from contract.backend import STUCK_AFTER_SECONDS, WINDOW_SECONDS, Backend, Rows
 from contract.dbos_recount import Recount
 from servers import PostgresServer, sync_url
 from tasker_health.database import Database
-from tasker_health.model import Facts
+from tasker_health.model import Durations, Facts
 from tasker_health.sources.dbos import DbosSource
 
 READER_PASSWORD = canary.secret("reader")
@@ -39,6 +39,24 @@ class DbosBackend(Backend):
     lively = dbos_history.lively()
     known_versions = (125, 123)
     tables = ("workflow_status", "operation_outputs", "dbos_migrations")
+    task_table = "workflow_status"
+    least_statements = 6
+    unknown = (
+        {"attempts_recorded": False},
+        ("blocked", "retry_queue", "in_backoff", "retries_settled", "retries_succeeded"),
+    )
+    known_nowhere = (
+        *("blocked", "connections", "tasks_by_state", "steps_by_state", "oldest_pending_seconds", "groups"),
+        *("method", "drift", "age_seconds"),
+    )
+    nothing = Facts(
+        **dict.fromkeys(("pending", "running", "completed", "failed", "cancelled", "other", "stuck"), 0),
+        **dict.fromkeys(("retry_queue", "in_backoff", "window_completed", "window_failed"), 0),
+        **dict.fromkeys(("retries_settled", "retries_succeeded"), 0),
+        blocked=None,
+        task_time=Durations(0, 0),
+        step_time=Durations(0, 0),
+    )
     schema: str | None
 
     def __init__(self, url: str, bare_url: str, version: int) -> None:
@@ -54,18 +72,25 @@ class DbosBackend(Backend):
         """Return a new source over these tables, or over a database that has none."""
         return self._source(self.bare_url if schema_missing else self.url, **options)
 
-    def recount(self, raw: Rows, now_ms: int, *, attempts_recorded: bool = True) -> Facts:
+    def recount(self, raw: Rows, now_ms: float) -> Facts:
         """Return what the definitions say of *raw*."""
         windows = (WINDOW_SECONDS * 1000, STUCK_AFTER_SECONDS * 1000)
-        counted = Recount(raw["workflow_status"], raw["operation_outputs"], now_ms, *windows)
-        return counted.facts(attempts_recorded=attempts_recorded)
+        return Recount(raw["workflow_status"], raw["operation_outputs"], round(now_ms), *windows).facts()
 
-    def write(self, history: Rows, now_ms: int) -> None:
+    def write(self, history: Rows, now_ms: float) -> None:
         """Add *history* as it would be at *now_ms*, and commit."""
         with self.engine.begin() as connection:
             for table, rows in history.items():
                 if rows:
                     connection.execute(sa.insert(self._table(table)), [_at(row, now_ms) for row in rows])
+
+    def renamed(self, history: Rows, prefix: str) -> Rows:
+        """Return *history* with other names of its tasks."""
+        names = ("workflow_uuid", "child_workflow_id", "parent_workflow_id")
+        return {
+            table: [{**row, **{name: f"{prefix}{row[name]}" for name in names if row.get(name)}} for row in rows]
+            for table, rows in history.items()
+        }
 
     def clear(self) -> None:
         """Remove every task, and set the schema's version to what it is."""
@@ -220,7 +245,7 @@ class DbosOnPostgres(DbosBackend):
             migrations.run_dbos_migrations(self.engine, SCHEMA, use_listen_notify=True)
 
 
-def _at(row: dict[str, Any], now_ms: int) -> dict[str, Any]:
+def _at(row: dict[str, Any], now_ms: float) -> dict[str, Any]:
     """Return *row* with its times as they are when it is *now_ms*."""
     times = {
         column: row[column] + now_ms

@@ -28,6 +28,15 @@ CONTRACT = {
 }
 STATES = ("pending", "running", "completed", "failed", "cancelled", "other")
 SECOND = 1_000_000
+COLUMNS = {
+    "tasker_tasks": "task_id, created_at",
+    "tasker_workflow_steps": "workflow_step_id, task_id, retryable, retry_limit, in_process, processed, attempts,"
+    " last_attempted_at, backoff_request_seconds",
+    "tasker_workflow_step_edges": "from_step_id, to_step_id",
+    "tasker_task_transitions": "task_id, to_state, sort_key, created_at",
+    "tasker_workflow_step_transitions": "workflow_step_id, to_state, sort_key, created_at",
+}
+"""What the facts are counted from."""
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- the columns have no time zone
 
 
@@ -88,8 +97,8 @@ class Recount:
             window_failed=sum(row["to_state"] == "error" for row in events),
             retries_settled=len(settled),
             retries_succeeded=sum(self.step_state[step["workflow_step_id"]] == "complete" for step in settled),
-            tasks_by_state=dict(tasks),
-            steps_by_state=dict(Counter(self.step_state.values())),
+            tasks_by_state=_by_state(self.task_state.values()),
+            steps_by_state=_by_state(self.step_state.values()),
             oldest_pending_seconds=self._oldest_pending_seconds(),
         )
 
@@ -200,6 +209,11 @@ def _lives(transitions: Iterable[Row], owner: str) -> dict[int, list[Row]]:
 
 def _state(life: list[Row]) -> str:
     return life[-1]["to_state"] if life else "pending"
+
+
+def _by_state(states: Iterable[str]) -> dict[str, int]:
+    """Return how many are in each of Tasker's states; there may be any number of others, so they are told as one."""
+    return dict(Counter(state if state in CONTRACT else "other" for state in states))
 
 
 def _failed_for_good(step: Row) -> bool:

@@ -85,6 +85,7 @@ class Relations:
         self._names = {key: f'"{quoted}".{name}'.replace(":", "\\:") for key, name in names.items()}
         self._ids = {key: column for key, (_, column) in TABLES.items()}
         self._regclass = {key: f'"{quoted}".{name}' for key, (name, _) in TABLES.items()}
+        self._regclass["edges"] = f'"{quoted}".{OTHER_TABLES["edges"]}'
         self._made: dict[str, tuple[sa.TextClause, tuple[str, ...]]] = {}
         self._sequences: tuple[_Sequence, ...] = ()
         self._look = ""
@@ -104,6 +105,7 @@ class Relations:
         Raises:
             SourceFault: The tables are of a version that is not known.
         """
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
         if time.monotonic() - self._looked_up_at > _LOOK_UP_SECONDS:
             self._look_up(connection)
         try:
@@ -182,7 +184,8 @@ def _look_at(ids: dict[str, str], sequences: tuple[_Sequence, ...]) -> str:
     columns = [f"ARRAY[{', '.join(values)}] AS {name}" for name, values in lists.items()]
     return (
         "SELECT (SELECT max(CAST(version AS bigint)) FROM {migrations}) AS version,"
-        " pg_is_in_recovery() AS is_standby,"
+        # The edges are read only when there is something that may be blocked; that they are missing is said at once.
+        " CAST(:edges AS regclass) AS edges, pg_is_in_recovery() AS is_standby,"
         " CAST(extract(epoch FROM pg_postmaster_start_time()) AS float8) AS server,"
         " CAST(extract(epoch FROM clock_timestamp()) AS float8) AS now,"
         # The cluster's own counters, which every role may read.
