@@ -20,6 +20,8 @@ from bench.tasker_reader import Reader, reading
 WRITERS, TASKS = 8, 1_000_000
 ROUNDS, SECONDS = 5, 16  # long enough for a reading every 15 s
 EVERY_SECONDS = (15, 0.1)
+NOISE_PERCENT = 5
+"""Where two rounds without a reader differ by more, the machine is too busy for a verdict."""
 
 
 @dataclass
@@ -85,19 +87,21 @@ def measure(rounds: int | None, sizes: Sequence[int] = (TASKS,)) -> Table:
 def _table(modes: list[Mode], rounds: int, tasks: int) -> Table:
     nobody, again, *read = modes
     noise = max(abs(1 - ratio) for ratio in again.ratios(nobody)) * 100
+    is_quiet = noise <= NOISE_PERCENT
     return Table(
         f"The source tasker: what it costs {WRITERS} writers",
-        ["", "transitions/s", "of the rounds", "ratio of medians", "of the rounds", "readings", "median ms"],
+        ["who reads", "transitions/s", "of the rounds", "ratio of medians", "of the rounds", "readings", "median ms"],
         rows=[mode.cells(nobody) for mode in modes],
         goals=[
-            Goal(f"{mode.name}: writers slower by; the noise is the limit", loss, round(noise, 1), " %")
+            Goal(f"{mode.name}: writers slower by; the noise is the limit", loss if is_quiet else None, limit, " %")
             for mode in read
-            for loss in [(1 - _of_medians(mode, nobody)) * 100]
+            for loss, limit in [((1 - _of_medians(mode, nobody)) * 100, round(noise, 1))]
         ],
         notes=[
             f"pgbench, {WRITERS} clients, new tasks of 10 transitions, each a transaction; {tasks:,} tasks beforehand.",
             f"{rounds} rounds of {SECONDS} s of each, in turn and in the opposite order; the reader is a process.",
-            "The noise: the largest difference between two rounds in which nobody reads.",
+            "The noise: the largest difference between two rounds in which nobody reads;"
+            f" above {NOISE_PERCENT} % nothing is judged.",
             "Writers, their server and the reader share the machine's cores, so what the reader computes counts too.",
         ],
     )
