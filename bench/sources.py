@@ -7,7 +7,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -143,7 +143,7 @@ async def _ask(url: str, connection: Any, measured: Measured, rounds: int) -> No
         await health.stop()
 
 
-async def _timed(measured: Measured, questions: dict[str, Callable[[], Awaitable[Any]]], new: int) -> None:
+async def _timed(measured: Measured, questions: Mapping[str, Callable[[], Awaitable[Any]]], new: int) -> None:
     for name, ask in questions.items():
         began = time.perf_counter()
         await ask()

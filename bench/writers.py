@@ -100,8 +100,7 @@ def _table(modes: list[Mode], rounds: int, tasks: int) -> Table:
         notes=[
             f"pgbench, {WRITERS} clients, new tasks of 10 transitions, each a transaction; {tasks:,} tasks beforehand.",
             f"{rounds} rounds of {SECONDS} s of each, in turn and in the opposite order; the reader is a process.",
-            "The noise: the largest difference between two rounds in which nobody reads;"
-            f" above {NOISE_PERCENT} % nothing is judged.",
+            f"Noise: the largest difference of two rounds in which nobody reads; above {NOISE_PERCENT} %, no verdict.",
             "Writers, their server and the reader share the machine's cores, so what the reader computes counts too.",
         ],
     )
