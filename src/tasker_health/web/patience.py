@@ -47,7 +47,8 @@ class PatientProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._patience: asyncio.TimerHandle | None = None
         self._is_coming = self._in_head = False
-        self._head_bytes = self._unread_bytes = 0
+        self._may_be_long = self._is_too_long = False
+        self._unread_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
@@ -62,6 +63,7 @@ class PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what has come; wait on when there is more to come and no answer is being made."""
         was_in_head = self._in_head
+        self._may_be_long = was_in_head or len(data) > LONGEST_HEAD
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -77,13 +79,7 @@ class PatientProtocol(HttpToolsProtocol):
         """Note that a request has begun."""
         super().on_message_begin()
         self._is_coming = self._in_head = True
-        self._head_bytes = self._unread_bytes = 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; not what comes after a body: a proxy that vouches for headers need not have seen it."""
-        if self._in_head:
-            self._head_bytes += len(name) + len(value)
-            super().on_header(name, value)
+        self._unread_bytes = 0
 
     def on_headers_complete(self) -> None:
         """Note that the headers are there.
@@ -92,13 +88,16 @@ class PatientProtocol(HttpToolsProtocol):
             ValueError: They are too long; the parser gives the request up.
         """
         self._in_head = False
-        if self._head_bytes > LONGEST_HEAD:
+        if self._may_be_long and sum(len(name) + len(value) for name, value in self.headers) > LONGEST_HEAD:
+            self._is_too_long = True
             raise ValueError
         super().on_headers_complete()
+        # What comes behind a body is no header: a proxy that vouches for headers need not have seen it.
+        self.headers = []
 
     def send_400_response(self, msg: str) -> None:
         """Say that what has come is no request, or is too long for one."""
-        if self._head_bytes > LONGEST_HEAD:
+        if self._is_too_long:
             self._send_431()
         else:
             super().send_400_response(msg)
