@@ -25,6 +25,13 @@ log = logging.getLogger(__name__)
 _BRIEFLY_SECONDS = 0.1
 """How long an asker waits for facts that could not be read the last time, when older ones will do."""
 
+COUNTS = (
+    *("pending", "running", "completed", "failed", "cancelled", "other", "blocked", "stuck", "retry_queue"),
+    *("in_backoff", "window_completed", "window_failed", "retries_settled", "retries_succeeded"),
+    *("oldest_pending_seconds", "drift"),
+)
+"""The figures of facts that must be counts, or `None`."""
+
 _GRACE_SECONDS = 0.1
 """How much longer than its deadline a source may take before it is left to itself."""
 
@@ -165,7 +172,7 @@ def _plausible(facts: Facts) -> Facts:
     """Return *facts* when they are some: what a source of the user's answers is cached only then."""
     if not isinstance(facts, Facts):
         raise SourceFault(Reason.INVALID, f"read answered {type(facts).__name__}; it must answer Facts")
-    for name in facts.__struct_fields__:
+    for name in COUNTS:
         value = getattr(facts, name)
         if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 0):
             raise SourceFault(Reason.INVALID, f"{name} = {value!r}; it must be a count or None")

@@ -22,6 +22,7 @@ OURS = {
     "lifeline",
     "log",
     "memory",
+    "packing",
     "process",
     "reports",
     "watch",

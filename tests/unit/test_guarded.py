@@ -68,46 +68,64 @@ def test_a_timer_that_could_not_be_had_is_had_later():
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("where", ["the reports", "the log", "the wait"])
-def test_a_publication_that_finds_no_memory_is_not_the_last(monkeypatch, where):
-    """Wherever the memory ends, reports are made again when there is some."""
-    made, failures = [], 3
+class NoMemory:
+    """Fails three times, in one place.
 
-    def fail():
-        nonlocal failures
-        if failures:
-            failures -= 1
+    Attributes:
+        made: How often reports were asked for.
+    """
+
+    def __init__(self, where, monkeypatch):
+        self.made = 0
+        self._left = 3
+        self._where = where
+        self._wait_for = asyncio.wait_for
+        if where == "the log":
+            monkeypatch.setattr(guarded_module.log, "exception", lambda *_: self.fail())
+        if where == "the wait":
+            monkeypatch.setattr(guarded_module.asyncio, "wait_for", self.wait_for)
+
+    @property
+    def is_over(self):
+        """Whether there is memory again."""
+        return self._left == 0
+
+    def fail(self):
+        """Raise, three times."""
+        if self._left:
+            self._left -= 1
             raise MemoryError
 
-    async def reports():
-        made.append(None)
-        if where == "the reports":
-            fail()
-        if where == "the log":
+    async def reports(self):
+        """Return the reports, or fail."""
+        self.made += 1
+        if self._where == "the reports":
+            self.fail()
+        if self._where == "the log":
             raise OSError
         return {}
 
-    wait_for = asyncio.wait_for
-
-    async def failing_wait_for(waiting, seconds):
+    async def wait_for(self, waiting, seconds):
+        """Wait, or fail."""
         try:
-            fail()
+            self.fail()
         except MemoryError:
             waiting.close()
             raise
-        return await wait_for(waiting, seconds)
+        return await self._wait_for(waiting, seconds)
 
-    if where == "the log":
-        monkeypatch.setattr(guarded_module.log, "exception", lambda *_: fail())
-    if where == "the wait":
-        monkeypatch.setattr(guarded_module.asyncio, "wait_for", failing_wait_for)
+
+@pytest.mark.parametrize("where", ["the reports", "the log", "the wait"])
+def test_a_publication_that_finds_no_memory_is_not_the_last(monkeypatch, where):
+    """Wherever the memory ends, reports are made again when there is some."""
+    lacking = NoMemory(where, monkeypatch)
 
     async def run():
         settings = settings_of(guard={"enabled": True, "port": 0}, health={"readiness_max_age_seconds": 0.01})
-        beside = Guarded(settings, reports, alone=True)
+        beside = Guarded(settings, lacking.reports, alone=True)
         beside._period = 0.01
         beside.start()
-        await until(lambda: failures == 0 and len(made) > 6)
+        await until(lambda: lacking.is_over and lacking.made > 6)
         await beside.stop()
 
     asyncio.run(run())

@@ -5,7 +5,8 @@
 * An *authenticator* has `authenticate(request)`, async or not. It answers the user, or `None` when the request
   carries no credentials, and raises `AuthenticationError` when it carries bad ones. It may have
   `validate_configuration() -> list[str]`, asked once at start: what is wrong with it; a class method
-  `from_settings(settings)` that makes it from the group `auth`; and `challenge`, what a 401 says of its credentials.
+  `from_settings(settings)` that makes it from the group `auth`; `challenge`, what a 401 says of its credentials; and
+  `at_once(request)`, which answers the same without waiting, or `UNDECIDED` where it would have to wait.
 * A *coordinator* is made with the user (`None`: nobody) and answers `can` and `authorize`; most inherit from
   `BaseCoordinator` and override `authorized`, async or not. Only `True` permits.
 * A *user* answers `tasker_admin()` and `has_tasker_permission(permission)`; one that lacks them is refused.
@@ -15,6 +16,7 @@
 from __future__ import annotations
 
 import inspect
+from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
 from tasker_health.deadline import in_thread
@@ -24,6 +26,16 @@ from tasker_health.request import Request
 RESOURCE = "tasker.health_status"
 ACTION_INDEX = "index"
 PERMISSION = f"{RESOURCE}:{ACTION_INDEX}"
+
+
+class Undecided(Enum):
+    """The type of `UNDECIDED`."""
+
+    UNDECIDED = "undecided"
+
+
+UNDECIDED = Undecided.UNDECIDED
+"""What `at_once` answers when only `authenticate`, which may wait, can tell."""
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from tasker_health.access import UNDECIDED, Undecided
 from tasker_health.access.credentials import credentials
 from tasker_health.access.hashing import PasswordHash
 from tasker_health.access.limiter import address_of
@@ -83,13 +84,10 @@ class BasicAuthenticator:
             AuthenticationError: They are not right; or they were not looked at, because the address fails too often.
             BusyError: There was no time to look at them.
         """
-        sent = credentials(request, "Basic")
-        if sent is None:
-            return None
-        decoded = _decoded(sent)
-        caller = self._remembered.caller(decoded)
-        if caller is not None:
-            return caller
+        known = self.at_once(request)
+        if known is not UNDECIDED:
+            return known
+        decoded = _decoded(credentials(request, "Basic") or "")
         address = address_of(request, self._trusted_proxies)
         try:
             async with asyncio.timeout(self._patience_seconds):
@@ -101,6 +99,17 @@ class BasicAuthenticator:
         if caller is None:
             raise AuthenticationError("the user is unknown, or the password is not theirs")
         return caller
+
+    def at_once(self, request: Request) -> Principal | Undecided | None:
+        """Return who sent *request* when that was found a moment ago, `None` without credentials.
+
+        Raises:
+            AuthenticationError: They are malformed.
+        """
+        sent = credentials(request, "Basic")
+        if sent is None:
+            return None
+        return self._remembered.caller(_decoded(sent)) or UNDECIDED
 
     async def _verified(self, decoded: bytes, address: str) -> Principal | None:
         turn = await self._turns.turn(address)

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from tasker_health.access import ACTION_INDEX, PERMISSION, RESOURCE, Authenticator, BaseCoordinator, User
+from tasker_health.access import ACTION_INDEX, PERMISSION, RESOURCE, UNDECIDED, Authenticator, BaseCoordinator, User
 from tasker_health.access.limiter import Limiter
 from tasker_health.access.principal import Principal
 from tasker_health.access.ready_made import authenticators_of, coordinator_class_of, fitting
-from tasker_health.access.roles import RolesCoordinator
+from tasker_health.access.roles import RolesCoordinator, permits
 from tasker_health.access.turns import BusyError
 from tasker_health.counters import AccessCounts
 from tasker_health.deadline import MOST_THREADS, in_thread, within
@@ -149,6 +149,12 @@ class Gate:
 
     async def ask_authenticator(self, authenticator: Authenticator, request: Request) -> Any:
         """Return whom *authenticator* alone knows as the sender of *request*. Raises as `admit`."""
+        at_once = getattr(authenticator, "at_once", None)
+        if at_once is not None:
+            # Without a task of its own, which costs more than to know a token.
+            known = self._heard("Authentication", lambda: at_once(request))
+            if known is not UNDECIDED:
+                return known
         return await self._ask("Authentication", partial(self._authenticate, authenticator, request))
 
     async def authorize(self, user: Any) -> None:
@@ -158,7 +164,10 @@ class Gate:
         if not (self.must_be_known or self.must_be_permitted):
             return
         self._require_a_user(user)
-        if self.must_be_permitted:
+        if self.coordinator_class is RolesCoordinator and isinstance(user, Principal | None):
+            if self.must_be_permitted and not permits(user, PERMISSION):
+                raise UnauthorizedError(f"Not authorized to {ACTION_INDEX} on {RESOURCE}")
+        elif self.must_be_permitted:
             answer = await self._ask("Authorization", lambda: self._coordinate(user))
             if answer is not None:
                 raise self._fault("Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None"))
@@ -168,7 +177,7 @@ class Gate:
         if not isinstance(user, User):
             return False
         if isinstance(user, Principal):  # ours neither raises nor waits
-            return user.tasker_admin() or user.has_tasker_permission(PERMISSION)
+            return permits(user, PERMISSION)
         return await self._ask("Authorization", lambda: RolesCoordinator(user).can(RESOURCE, ACTION_INDEX)) is True
 
     def _require_a_user(self, user: Any) -> None:
@@ -178,6 +187,19 @@ class Gate:
             kind = type(user).__name__
             log.warning("a user of type %s has no tasker_admin and has_tasker_permission: refused", kind)
             raise UnauthorizedError(f"Not authorized to {ACTION_INDEX} on {RESOURCE}")
+
+    def _heard(self, what: str, call: Callable[[], Any]) -> Any:
+        """Return what *call*, which never waits, answers. Raises as `admit`."""
+        try:
+            answer = call()
+        except AuthenticationError:
+            self._broken.pop(what, None)
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it fails closed
+            raise self._fault(what, error) from None
+        if answer is not UNDECIDED:
+            self._broken.pop(what, None)
+        return answer
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """Return what *call* answers within the deadline."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from tasker_health.access import UNDECIDED, Undecided
 from tasker_health.access.claims import name_of, roles_of
 from tasker_health.access.credentials import credentials, looks_like_jwt
 from tasker_health.access.principal import Principal, Roles
@@ -105,12 +106,22 @@ class JwtAuthenticator:
             AuthenticationError: The token is not valid.
             KeysFault: There is no key to verify anybody's token with: not the caller's fault.
         """
+        known = self.at_once(request)
+        if known is not UNDECIDED:
+            return known
+        return await self._verify(credentials(request, "Bearer") or "", self._keys.current())
+
+    def at_once(self, request: Request) -> Principal | Undecided | None:
+        """Return who sent *request* when their token was verified a moment ago, `None` without one.
+
+        Raises:
+            AuthenticationError: It was sent twice, or is no token at all.
+        """
         token = credentials(request, "Bearer")
         if token is None or (self._shares_scheme and not looks_like_jwt(token)):
             return None
         keys = self._keys.current()
-        known = None if keys is None else self._verified.get(token, keys)
-        return known or await self._verify(token, keys)
+        return (None if keys is None else self._verified.get(token, keys)) or UNDECIDED
 
     async def _verify(self, token: str, keys: KeySet | None) -> Principal:
         header = self._verifier.header(token)

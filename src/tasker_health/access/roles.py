@@ -13,8 +13,12 @@ class RolesCoordinator(BaseCoordinator):
     async def authorized(self, resource: str, action: str, context: dict[str, Any]) -> bool:
         """Return whether the user is an admin or has the permission `<resource>:<action>`."""
         del context
-        user = self.user
-        if not isinstance(user, User):
-            return False
-        # Only True permits: a user object of somebody's own may answer something else that is true.
-        return user.tasker_admin() is True or user.has_tasker_permission(f"{resource}:{action}") is True
+        return permits(self.user, f"{resource}:{action}")
+
+
+def permits(user: Any, permission: str) -> bool:
+    """Return whether *user* is an admin or has *permission*."""
+    if not isinstance(user, User):
+        return False
+    # Only True permits: a user object of somebody's own may answer something else that is true.
+    return user.tasker_admin() is True or user.has_tasker_permission(permission) is True

@@ -71,6 +71,10 @@ class TokenAuthenticator:
         return known
 
     async def authenticate(self, request: Request) -> Principal | None:
+        """Return whose token *request* carries, `None` without one. Raises as `at_once`."""
+        return self.at_once(request)
+
+    def at_once(self, request: Request) -> Principal | None:
         """Return whose token *request* carries, `None` without one.
 
         Raises:

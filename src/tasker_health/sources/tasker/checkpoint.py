@@ -121,7 +121,7 @@ def _state(kept: _Kept, wanted: Wanted) -> State:
     for group, name, number in kept.tasks:
         tally.counts.tasks[group, name] = number
     tally.counts.steps.update(kept.steps)
-    tally.window.buckets = kept.buckets
+    tally.window.add(kept.buckets.items())
     tally.running, tally.settled = kept.running, kept.settled
     tally.failing = {step.step_id: step for step in kept.failing}
     tally.blocked, tally.oldest_pending, tally.pending_from = kept.blocked, kept.oldest_pending, kept.pending_from

@@ -153,8 +153,7 @@ class Tally:
         """Return a tally of the same, to go on with apart from this one."""
         other = copy(self)
         other.counts = self.counts.copy()
-        other.window = copy(self.window)
-        other.window.buckets = dict(self.window.buckets)
+        other.window = self.window.apart()
         other.running, other.failing, other.settled = dict(self.running), dict(self.failing), dict(self.settled)
         return other
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from copy import copy
+from operator import add, sub
 from typing import NamedTuple
 
 _MOST_BUCKETS = 3600
@@ -21,7 +23,11 @@ class Ended(NamedTuple):
 
     def plus(self, other: Ended) -> Ended:
         """Return both together."""
-        return Ended(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Ended(*map(add, self, other))
+
+    def minus(self, other: Ended) -> Ended:
+        """Return this one without the other."""
+        return Ended(*map(sub, self, other))
 
 
 Buckets = dict[int, Ended]
@@ -39,6 +45,8 @@ class Window:
         self.seconds = seconds
         self.bucket_seconds = max(1.0, seconds / _MOST_BUCKETS)
         self.buckets: Buckets = {}
+        self._sum = Ended()
+        self._first: float = -math.inf
 
     def first_bucket(self, now: float) -> int:
         """Return the oldest bucket of the window that ends *now*, in seconds since the epoch."""
@@ -49,18 +57,29 @@ class Window:
         """Add what *ended*, by bucket."""
         for bucket, more in ended:
             self.buckets[bucket] = self.buckets.get(bucket, Ended()).plus(more)
+            self._sum = self._sum.plus(more)
 
     def forget(self, now: float) -> None:
         """Let go of what is older than the window."""
         first = self.first_bucket(now)
+        if first <= self._first:
+            return
+        self._first = first
         for bucket in [bucket for bucket in self.buckets if bucket < first]:
-            del self.buckets[bucket]
+            self._sum = self._sum.minus(self.buckets.pop(bucket))
 
     def total(self, now: float, more: Iterable[tuple[int, Ended]] = ()) -> Ended:
         """Return what ended within the window that ends *now*, with *more* that is not added for good."""
+        self.forget(now)
         first = self.first_bucket(now)
-        total = Ended()
-        for bucket, ended in [*self.buckets.items(), *more]:
+        total = self._sum
+        for bucket, ended in more:
             if bucket >= first:
                 total = total.plus(ended)
         return total
+
+    def apart(self) -> Window:
+        """Return a window of the same, to go on with apart from this one."""
+        other = copy(self)
+        other.buckets = dict(self.buckets)
+        return other
