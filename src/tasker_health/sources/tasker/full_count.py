@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tasker_health.sources.tasker import queries
 from tasker_health.sources.tasker.marks import Ids
-from tasker_health.sources.tasker.poll import Poll, ended_of, failing_of, settled_of
+from tasker_health.sources.tasker.poll import Poll, ended_of, failing_of, touch_steps
 from tasker_health.sources.tasker.relations import Relations
 from tasker_health.sources.tasker.tally import PENDING, Counts, Tally
 
@@ -39,17 +39,16 @@ class FullCount:
         """
         rows = self._relations.rows
         tally = Tally(low, self._window_seconds)
-        window = {"first": tally.window.first_bucket(now), "width": tally.window.bucket_seconds}
+        window: dict[str, Any] = {"first": tally.window.first_bucket(now), "width": tally.window.bucket_seconds}
         _, above = self._poll.moves(connection, low, low)
         tally.counts = self._everything(connection).plus(above, -1)
-        settled = {f"settled_{name}": value for name, value in low._asdict().items()}
-        ended, _ = ended_of(rows(connection, queries.ALL_ENDED, **settled, **window))
+        window |= {f"settled_{name}": value for name, value in low._asdict().items()}
+        steps = touch_steps(tally, rows(connection, queries.ALL_ENDED_STEPS, **window))
+        ended, _ = ended_of(rows(connection, queries.ALL_ENDED_TASKS, **window), steps)
         tally.window.add(ended.items())
         tally.running = {row.task_id: row.last for row in rows(connection, queries.ALL_RUNNING)}
         tally.failing = failing_of(rows(connection, queries.ALL_FAILING))
         tally.blocked = self._poll.blocked(connection, tally)
-        for row in rows(connection, queries.ALL_SETTLED, **window):
-            tally.touch_steps((), settled_of(row))
         self._find_oldest_pending(connection, tally)
         return tally
 

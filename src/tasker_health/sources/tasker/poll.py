@@ -13,6 +13,9 @@ from tasker_health.sources.tasker.relations import Relations
 from tasker_health.sources.tasker.tally import Counts, Failing, Moves, Settled, Tally
 from tasker_health.sources.tasker.window import Buckets, Ended
 
+Sides = tuple[Buckets, Buckets]
+"""What is settled, and what is not."""
+
 NEVER = Ids(*[2**63 - 1] * 4)
 """Above every id."""
 
@@ -73,36 +76,30 @@ class Poll:
         settled = Ids(*map(max, settled, tally.low))
         low = tally.low
         folded, above = self.moves(connection, low, settled)
-        ended: tuple[Buckets, Buckets] = ({}, {})
-        if folded or above:
-            ended = self._ended(connection, tally, low, settled, now)
+        ended: Sides = ({}, {})
         if folded or above or edited:
-            self._look_at_what_was_touched(connection, tally, low, now)
+            ended = self._look_at_what_was_touched(connection, tally, low, settled, now)
         if folded or settled != low:
             tally.fold(low, settled, folded, ended[False])
         tally.forget(now)
         return Polled(tally.counts.plus(above), ended[True], tally.firsts + above.firsts)
 
-    def _ended(
+    def _look_at_what_was_touched(
         self, connection: sa.Connection, tally: Tally, low: Ids, settled: Ids, now: float
-    ) -> tuple[Buckets, Buckets]:
-        window = tally.window
-        values = {"first": window.first_bucket(now), "width": window.bucket_seconds}
-        return ended_of(self._relations.rows(connection, queries.ENDED, **_ids(low, settled), **values))
-
-    def _look_at_what_was_touched(self, connection: sa.Connection, tally: Tally, low: Ids, now: float) -> None:
-        """Look again at whatever has a transition above *low*: it does no harm to look twice."""
-        rows, ids = self._relations.rows, _ids(low, low)
+    ) -> Sides:
+        """Look again at whatever has a transition above *low*, which does no harm; return what has ended."""
+        rows = self._relations.rows
+        ids: dict[str, Any] = _ids(low, settled)
         for row in rows(connection, queries.RUNNING, **ids):
             running = zip(row.ids, row.last, strict=True) if row.running else ()
             tally.touch_tasks(row.ids, running)
         tally.failing = failing_of(rows(connection, queries.FAILING, known=list(tally.failing), **ids))
         tally.blocked = self.blocked(connection, tally)
-        known = [step_id for step_id, settled in tally.settled.items() if not settled.done]
-        window = {"first": tally.window.first_bucket(now), "width": tally.window.bucket_seconds}
-        for row in rows(connection, queries.SETTLED, known=known, **ids, **window):
-            tally.touch_steps(row.ids, settled_of(row))
         self._find_oldest_pending(connection, tally, low)
+        ids |= {"first": tally.window.first_bucket(now), "width": tally.window.bucket_seconds}
+        known = [step_id for step_id, settled in tally.settled.items() if not settled.done]
+        tasks = rows(connection, queries.ENDED_TASKS, **ids)
+        return ended_of(tasks, touch_steps(tally, rows(connection, queries.ENDED_STEPS, known=known, **ids)))
 
     def blocked(self, connection: sa.Connection, tally: Tally) -> int:
         """Return how many of the tasks with a step that has failed for good cannot move by themselves."""
@@ -119,14 +116,23 @@ class Poll:
         tally.pending_from = found[0].task_id if found else low.tasks + 1
 
 
-def ended_of(rows: Sequence[Any]) -> tuple[Buckets, Buckets]:
-    """Return what ended by bucket from *rows*: what is settled, and what is not."""
-    sides: tuple[Buckets, Buckets] = ({}, {})
-    for row in rows:
-        ended = Ended(row.completed, row.failed, row.timed_tasks, row.task_ms, row.timed_steps, row.step_ms)
+def ended_of(tasks: Sequence[Any], steps: Sequence[Any]) -> Sides:
+    """Return what ended by bucket from rows of *tasks* and *steps*: what is settled, and what is not."""
+    sides: Sides = ({}, {})
+    for row in tasks:
+        sides[row.open][row.bucket] = Ended(row.completed, row.failed, row.timed, row.ms)
+    for row in steps:
         buckets = sides[row.open]
-        buckets[row.bucket] = buckets.get(row.bucket, Ended()).plus(ended)
+        buckets[row.bucket] = buckets.get(row.bucket, Ended()).plus(Ended(timed_steps=row.timed, step_ms=row.ms))
     return sides
+
+
+def touch_steps(tally: Tally, rows: Sequence[Any]) -> list[Any]:
+    """Have *tally* learn which steps have settled; return those *rows* that tell what ended."""
+    for row in rows:
+        if row.ids is not None:
+            tally.touch_steps(row.ids, _settled_of(row))
+    return [row for row in rows if row.ids is None]
 
 
 def failing_of(rows: Sequence[Any]) -> dict[int, Failing]:
@@ -134,7 +140,7 @@ def failing_of(rows: Sequence[Any]) -> dict[int, Failing]:
     return {row.step_id: Failing(row.step_id, row.task_id, row.final, row.waits, row.due) for row in rows}
 
 
-def settled_of(row: Any) -> list[tuple[int, Settled]]:
+def _settled_of(row: Any) -> list[tuple[int, Settled]]:
     """Return the steps of *row*, which have all settled in one way, or not."""
     if row.settled is None:
         return []
@@ -146,7 +152,7 @@ def settled_of(row: Any) -> list[tuple[int, Settled]]:
     ]
 
 
-def _ids(low: Ids, settled: Ids) -> dict[str, int]:
+def _ids(low: Ids, settled: Ids) -> dict[str, Any]:
     """Return both as the queries name them."""
     return {
         **{f"low_{name}": value for name, value in low._asdict().items()},

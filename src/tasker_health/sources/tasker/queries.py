@@ -88,40 +88,80 @@ _MS = "floor(extract(epoch FROM ({later} - {earlier})) * 1000 + 0.5)::bigint"
 _TASK_MS = _MS.format(later="t.created_at", earlier="k.created_at")
 _IS_TIMED = "t.to_state = 'complete' AND t.created_at >= k.created_at"
 
-# How long a step was in progress in all its attempts up to its completion: waiting and backoff are left out.
-_STEP_MS = """(
-    SELECT floor(sum(greatest(extract(epoch FROM (h.ended_at - h.created_at)), 0)) * 1000 + 0.5)::bigint
-    FROM (
-        SELECT i.to_state, i.created_at, lead(i.created_at) OVER (ORDER BY i.sort_key) AS ended_at
-        FROM {step_transitions} i WHERE i.workflow_step_id = t.workflow_step_id AND i.sort_key <= t.sort_key
-    ) h WHERE h.to_state = 'in_progress' AND h.ended_at IS NOT NULL
-)"""
+# Said of the column itself, so that an index of the owner's can be used.
+_RECENT = "{row}.created_at >= to_timestamp(:first * :width) AT TIME ZONE 'UTC'"
 
 
-def _ended(tasks: str, steps: str) -> str:
-    """Return what ended in the window, by bucket and whether it is settled, of the rows that the conditions name."""
+def _ended_tasks(which: str) -> str:
+    """Return the tasks that ended in the window, by bucket and whether it is settled, of the rows that are meant."""
     return f"""
 SELECT t.id > :settled_task_transitions AS open, {_bucket("t")} AS bucket,
     count(*) FILTER (WHERE t.to_state <> 'error') AS completed,
     count(*) FILTER (WHERE t.to_state = 'error') AS failed,
-    count(*) FILTER (WHERE {_IS_TIMED}) AS timed_tasks,
-    coalesce(sum({_TASK_MS}) FILTER (WHERE {_IS_TIMED}), 0)::bigint AS task_ms, 0 AS timed_steps, 0::bigint AS step_ms
+    count(*) FILTER (WHERE {_IS_TIMED}) AS timed,
+    coalesce(sum({_TASK_MS}) FILTER (WHERE {_IS_TIMED}), 0)::bigint AS ms
 FROM {{task_transitions}} t JOIN {{tasks}} k ON k.task_id = t.task_id
-WHERE {tasks} AND t.to_state IN ('complete', 'resolved_manually', 'error') AND {_bucket("t")} >= :first
+WHERE {which} AND t.to_state IN ('complete', 'resolved_manually', 'error') AND {_bucket("t")} >= :first
 GROUP BY 1, 2
-UNION ALL
-SELECT e.open, e.bucket, 0, 0, 0, 0, count(e.ms), coalesce(sum(e.ms), 0)::bigint FROM (
-    SELECT t.id > :settled_step_transitions AS open, {_bucket("t")} AS bucket, {_STEP_MS} AS ms
-    FROM {{step_transitions}} t
-    WHERE {steps} AND t.to_state = 'complete' AND {_bucket("t")} >= :first
-) e GROUP BY 1, 2
 """
 
 
-ENDED = _ended("t.id > :low_task_transitions", "t.id > :low_step_transitions")
-# Said of the column itself, so that an index of the owner's can be used.
-_RECENT = "{row}.created_at >= to_timestamp(:first * :width) AT TIME ZONE 'UTC'"
-ALL_ENDED = _ended(_RECENT.format(row="t"), _RECENT.format(row="t"))
+ENDED_TASKS = _ended_tasks("t.id > :low_task_transitions")
+ALL_ENDED_TASKS = _ended_tasks(_RECENT.format(row="t"))
+
+_FINAL = "(coalesce(s.attempts, 0) >= coalesce(s.retry_limit, 3) OR s.retryable IS FALSE)"
+
+
+def _ended_steps(touched: str, which: str) -> str:
+    """Return what became of the steps that are *touched*, from the history of each, which is read once.
+
+    Two kinds of rows: the steps that completed in the window, by bucket, with the time that they were in progress in
+    all attempts (waiting and backoff are left out); and the steps themselves by how they have settled after a failure,
+    or not. `waiting`: failed again, and not for good.
+    """
+    return f"""
+WITH touched AS MATERIALIZED ({touched}), history AS MATERIALIZED (
+    SELECT i.*, sum(i.attempt) OVER earlier AS took, bool_or(i.to_state = 'error') OVER earlier AS failed
+    FROM (
+        SELECT h.id, h.workflow_step_id, h.sort_key, h.to_state, h.created_at, h.most_recent,
+            CASE WHEN h.to_state = 'in_progress' THEN greatest(interval '0', lead(h.created_at) OVER (
+                PARTITION BY h.workflow_step_id ORDER BY h.sort_key
+            ) - h.created_at) END AS attempt
+        FROM touched JOIN {{step_transitions}} h ON h.workflow_step_id = touched.workflow_step_id
+    ) i
+    WINDOW earlier AS (
+        PARTITION BY i.workflow_step_id ORDER BY i.sort_key ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
+), now AS (
+    SELECT t.workflow_step_id, extract(epoch FROM t.created_at)::float8 AS at,
+        CASE WHEN NOT coalesce(t.failed, false) OR {_bucket("t")} < :first THEN NULL
+            WHEN t.to_state IN ('complete', 'resolved_manually') THEN t.to_state
+            WHEN t.to_state = 'error' THEN (
+                SELECT CASE WHEN {_FINAL} THEN 'error' ELSE 'waiting' END
+                FROM {{steps}} s WHERE s.workflow_step_id = t.workflow_step_id
+            )
+        END AS settled
+    FROM history t WHERE t.most_recent
+)
+SELECT t.id > :settled_step_transitions AS open, {_bucket("t")} AS bucket, count(t.took) AS timed,
+    coalesce(sum(floor(extract(epoch FROM t.took) * 1000 + 0.5)), 0)::bigint AS ms,
+    NULL AS settled, NULL::bigint[] AS ids, NULL::float8[] AS at
+FROM history t WHERE {which} AND t.to_state = 'complete' AND {_bucket("t")} >= :first GROUP BY 1, 2
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, settled, array_agg(workflow_step_id), array_agg(at) FROM now GROUP BY settled
+"""
+
+
+# Those that something has happened to, and those whose failure is not the first and may become final, or be so no
+# more, without a transition.
+ENDED_STEPS = _ended_steps(
+    "SELECT unnest(CAST(:known AS bigint[])) AS workflow_step_id UNION"
+    " SELECT workflow_step_id FROM {step_transitions} WHERE id > :low_step_transitions",
+    "t.id > :low_step_transitions",
+)
+ALL_ENDED_STEPS = _ended_steps(
+    f"SELECT DISTINCT t.workflow_step_id FROM {{step_transitions}} t WHERE {_RECENT.format(row='t')}", "true"
+)
 
 _LAST_CHANGE = """extract(epoch FROM greatest(n.created_at, (
     SELECT max(h.created_at) FROM {steps} s JOIN {step_transitions} h ON h.workflow_step_id = s.workflow_step_id
@@ -146,7 +186,6 @@ ALL_RUNNING = f"""
 SELECT n.task_id, {_LAST_CHANGE} AS last FROM {{task_transitions}} n WHERE n.most_recent AND n.to_state = 'in_progress'
 """
 
-_FINAL = "(coalesce(s.attempts, 0) >= coalesce(s.retry_limit, 3) OR s.retryable IS FALSE)"
 _WAITS = f"(NOT {_FINAL} AND s.processed IS NOT TRUE AND s.in_process IS NOT TRUE)"
 # 2 to the 5th is more than 30 already: a higher power would only overflow.
 _DUE = """extract(epoch FROM greatest(
@@ -191,40 +230,6 @@ SELECT count(*) FROM unnest(CAST(:tasks AS bigint[])) AS b(task_id) WHERE NOT EX
         ))
     )
 )
-"""
-
-_HAS_FAILED = """EXISTS (
-    SELECT 1 FROM {step_transitions} f
-    WHERE f.workflow_step_id = n.workflow_step_id AND f.sort_key < n.sort_key AND f.to_state = 'error'
-)"""
-_SETTLED = f"""
-CASE WHEN n.to_state IN ('complete', 'resolved_manually') AND {_HAS_FAILED} THEN n.to_state
-    WHEN n.to_state = 'error' AND {_HAS_FAILED} THEN CASE WHEN {_FINAL} THEN 'error' ELSE 'waiting' END END
-"""
-# By how they have settled, or not: the steps that something has happened to, and those whose failure is not the first
-# and may become final, or be so no more, without a transition.
-SETTLED = f"""
-WITH asked AS MATERIALIZED (
-    SELECT unnest(CAST(:known AS bigint[])) AS workflow_step_id
-    UNION
-    SELECT workflow_step_id FROM {{step_transitions}} WHERE id > :low_step_transitions
-), now AS (
-    SELECT asked.workflow_step_id, CASE WHEN {_bucket("n")} >= :first THEN {_SETTLED} END AS settled,
-        extract(epoch FROM n.created_at)::float8 AS at
-    FROM asked
-        LEFT JOIN {{step_transitions}} n ON n.workflow_step_id = asked.workflow_step_id AND n.most_recent
-        LEFT JOIN {{steps}} s ON s.workflow_step_id = asked.workflow_step_id
-)
-SELECT settled, array_agg(workflow_step_id) AS ids, array_agg(at) AS at FROM now GROUP BY 1
-"""
-ALL_SETTLED = f"""
-WITH now AS (
-    SELECT n.workflow_step_id, {_SETTLED} AS settled, extract(epoch FROM n.created_at)::float8 AS at
-    FROM {{step_transitions}} n JOIN {{steps}} s ON s.workflow_step_id = n.workflow_step_id
-    WHERE n.most_recent AND n.to_state IN ('complete', 'resolved_manually', 'error')
-        AND {_RECENT.format(row="n")}
-)
-SELECT settled, array_agg(workflow_step_id) AS ids, array_agg(at) AS at FROM now WHERE settled IS NOT NULL GROUP BY 1
 """
 
 # One task after the other from the first that may be pending: a join would read them all.
