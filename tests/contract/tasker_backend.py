@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,6 +77,13 @@ class TaskerOnPostgres(Backend):
         self._metadata = sa.MetaData(schema=schema)
         self._metadata.reflect(self.engine, only=tasker_schema.TABLES)
         self.set_versions([version])
+
+    def moved(self, url: str) -> TaskerOnPostgres:
+        """Return the same tables where they can be found at *url* too."""
+        other = copy(self)
+        other.url = url
+        other.engine = sa.create_engine(sync_url(url), poolclass=sa.NullPool)
+        return other
 
     def source(self, *, schema_missing: bool = False, **options: Any) -> TaskerSource:
         """Return a new source over these tables, or over a database that has none."""

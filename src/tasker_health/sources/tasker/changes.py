@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from operator import lt
 
+from tasker_health.sources.tasker.marks import Ids
 from tasker_health.sources.tasker.relations import Look, Print
 
 STATISTICS_LAG_SECONDS = 12.0
@@ -21,19 +23,25 @@ class Changes:
     transitions stays as it is. An edit in place makes it more, for good; a transaction that is visible before its
     statistics are makes it more for a while, and a first transition that was rolled back makes it less.
 
+    A sequence that was set back, as scripts do after a restore, hands out ids that are settled already.
+
     Attributes:
         seen: By what it shows that tables were replaced and rows deleted, when everything was counted.
     """
 
-    def __init__(self, seen: Print, updated_steps: int | None = None) -> None:
+    def __init__(self, seen: Print, highest: Ids, updated_steps: int | None = None) -> None:
         self.seen = seen
+        self._highest = highest
+        self._set_back = False
         self._updated_steps = updated_steps
         self._least = math.inf
         self._lately: deque[tuple[float, int]] = deque()
 
     def replaced(self, look: Look) -> bool:
-        """Return whether rows were deleted or tables replaced since."""
-        return look.seen != self.seen
+        """Return whether rows were deleted, tables replaced or sequences set back since."""
+        self._set_back |= any(map(lt, look.highest, self._highest))
+        self._highest = look.highest
+        return self._set_back or look.seen != self.seen
 
     def steps_updated(self, look: Look) -> bool:
         """Return whether steps were updated since this was asked last."""

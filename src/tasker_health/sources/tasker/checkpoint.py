@@ -125,4 +125,4 @@ def _state(kept: _Kept, wanted: Wanted) -> State:
     tally.running, tally.settled = kept.running, kept.settled
     tally.failing = {step.step_id: step for step in kept.failing}
     tally.blocked, tally.oldest_pending, tally.pending_from = kept.blocked, kept.oldest_pending, kept.pending_from
-    return State(tally, Marks(), Changes(kept.seen))
+    return State(tally, Marks(), Changes(kept.seen, tally.low))

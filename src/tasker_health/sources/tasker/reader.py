@@ -106,7 +106,7 @@ class Reader:
         if low is None:
             whole = Polled(tally.counts, {}, 0)
             return Counted(self._facts(connection, tally, whole, look, CountingMethod.FULL_COUNT), None)
-        state = State(tally, marks, Changes(look.seen, look.edits[1]))
+        state = State(tally, marks, Changes(look.seen, look.highest, look.edits[1]))
         polled = self._run(connection, state, look)
         return Counted(self._facts(connection, tally, polled, look, CountingMethod.TALLY), state)
 

@@ -1,0 +1,165 @@
+"""The tally of the source `tasker` beside a recount of the very snapshot that it was read in, while work goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from contract.tasker_backend import TaskerOnPostgres
+from integration.tasker_disturbers import (
+    NEVER_WRONG,
+    REPLACED,
+    REPORTED,
+    VERIFIED,
+    disturb,
+    explicit_high_ids,
+    sequence_back,
+    sequence_forward,
+)
+from integration.tasker_oracle import Oracle
+from integration.tasker_work import Threads, Turns
+from integration.tasker_writers import connect
+from servers import PostgresServer, wait_until
+from tasker_health.model import CountingMethod
+
+WINDOW_SECONDS = 20
+STUCK_AFTER_SECONDS = 2
+OPTIONS = {"window_seconds": WINDOW_SECONDS}
+SECONDS = 6
+LEAST = 60
+"""So many readings are compared at least, however slow the machine."""
+
+LAG_SECONDS = 60
+"""Statistics come within 12 s of an idle session, a wrong tally is counted anew by turns; the machine is shared."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL that lets transactions be prepared."""
+    server = PostgresServer()
+    try:
+        server.execute("ALTER SYSTEM SET max_prepared_transactions = 20", "ALTER SYSTEM SET max_connections = 60")
+        server.stop()
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def tables(server: PostgresServer) -> TaskerOnPostgres:
+    """Tasker's tables, empty."""
+    return TaskerOnPostgres(server)
+
+
+@pytest.fixture
+def oracle(tables: TaskerOnPostgres) -> Iterator[Oracle]:
+    """What compares the source with a recount; its windows are so short that much leaves them meanwhile."""
+    oracle = Oracle(tables, window_seconds=WINDOW_SECONDS, stuck_after_seconds=STUCK_AFTER_SECONDS)
+    yield oracle
+    oracle.close()
+
+
+def _compare(oracle: Oracle, step: Callable[[], object], seconds: float = SECONDS, least: int = LEAST) -> None:
+    """Read again and again after *step*, and demand that every reading is what a recount of its snapshot finds."""
+    ends_at, before = time.monotonic() + seconds, oracle.compared
+    while time.monotonic() < ends_at or oracle.compared - before < least:
+        step()
+        assert oracle.differences() == {}, f"reading {oracle.compared - before}"
+        assert oracle.last is not None
+        assert oracle.last.method is CountingMethod.TALLY
+        if (oracle.compared - before) % 50 == 0:
+            assert oracle.verify() == 0
+
+
+def _becomes_right(oracle: Oracle, what: str) -> float:
+    """Wait until the tally is right again; return how many seconds that took."""
+    began = time.monotonic()
+    wait_until(lambda: oracle.differences() == {}, f"right again after {what}", LAG_SECONDS)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_after_each_statement_of_any_interleaving_the_tally_is_exact(
+    seed: int, tables: TaskerOnPostgres, oracle: Oracle
+):
+    """Out-of-order commits, rollbacks, savepoints, open and prepared transactions: no figure is ever another one."""
+    with Turns(tables.url, seed, **OPTIONS) as turns:
+        _compare(oracle, turns.step)
+        for _ in range(3000):  # and once more when much has become visible at once
+            turns.step()
+        _compare(oracle, turns.step, seconds=0)
+        assert sum(writer.rolled_back for writer in turns.writers) > 5
+        assert sum(writer.prepared for writer in turns.writers) > 2
+        assert sum(writer.failed for writer in turns.writers) == 0
+    assert oracle.source.recounts < 5, "it is exact because it counts on, not because it counts anew"
+
+
+def test_while_eight_workers_write_at_once_the_tally_is_exact(tables: TaskerOnPostgres, oracle: Oracle):
+    """The same, of connections that do not wait for each other, while it is read all the time."""
+    _compare(oracle, lambda: None, seconds=0, least=1)
+    with Threads(tables.url, 3, **OPTIONS) as threads:
+        _compare(oracle, oracle.read)
+        assert sum(writer.committed for writer in threads.writers) > 50
+        assert oracle.verify() == 0
+
+
+def test_what_no_transition_tells_is_found(tables: TaskerOnPostgres, oracle: Oracle):
+    """What shows in the tables is in the next reading, what their files or the statistics tell of is found later."""
+    lags: dict[str, float] = {}
+    with contextlib.closing(connect(tables.url)) as connection:
+        for name, act in {**NEVER_WRONG, **REPLACED, **REPORTED}.items():
+            _work(tables, oracle, len(lags))
+            disturb(connection, act)
+            connection.execute("SELECT pg_stat_force_next_flush()")  # a session that goes on would report as soon
+            lags[name] = _becomes_right(oracle, name) if name not in NEVER_WRONG else 0
+            assert oracle.differences() == {}, name
+    assert oracle.verify() == 0
+
+
+def test_ids_that_the_sequence_has_not_handed_out_end_the_tally_until_it_has(tables: TaskerOnPostgres, oracle: Oracle):
+    """Who writes explicit ids may write lower ones next: everything is counted, and said to be."""
+    _work(tables, oracle, 5)
+    with contextlib.closing(connect(tables.url)) as connection:
+        disturb(connection, explicit_high_ids)
+        wait_until(lambda: oracle.read().method is CountingMethod.FULL_COUNT, "explicit ids are seen")
+        _becomes_right(oracle, "explicit ids")
+        disturb(connection, sequence_forward)
+        wait_until(lambda: oracle.read().method is CountingMethod.TALLY, "the sequence is above every id")
+        assert oracle.differences() == {}
+
+
+def test_a_sequence_that_was_set_back_is_found(tables: TaskerOnPostgres, oracle: Oracle):
+    """Ids that were handed out and not used are handed out again: they are not taken for settled ones."""
+    _work(tables, oracle, 6)
+    with contextlib.closing(connect(tables.url)) as connection:
+        connection.execute("SELECT nextval('tasker_task_transitions_id_seq') FROM generate_series(1, 1000)")
+        assert oracle.differences() == {}
+        assert oracle.differences() == {}
+        sequence_back(connection)
+        tables.write(tables.lively, tables.now_ms())
+        _becomes_right(oracle, "sequence_back")
+        _compare(oracle, lambda: tables.write(tables.lively, tables.now_ms()), seconds=0, least=5)
+
+
+@pytest.mark.parametrize("name", VERIFIED)
+def test_what_nothing_tells_is_found_by_verification(name: str, tables: TaskerOnPostgres, oracle: Oracle):
+    """A verification says by how much the tally is wrong, and the tally begins anew; the next one finds nothing."""
+    _work(tables, oracle, 7)
+    with contextlib.closing(connect(tables.url)) as connection:
+        disturb(connection, VERIFIED[name])
+        assert oracle.verify() > 0
+        _becomes_right(oracle, name)
+        assert oracle.verify() == 0
+
+
+def _work(tables: TaskerOnPostgres, oracle: Oracle, seed: int) -> None:
+    """Let the writers do something and end, and the source go on by its tally."""
+    with Turns(tables.url, 50 + seed, **OPTIONS) as turns:
+        for _ in range(300):
+            turns.step()
+    wait_until(lambda: oracle.read().method is CountingMethod.TALLY, "a tally has begun")
+    assert oracle.differences() == {}
