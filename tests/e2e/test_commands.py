@@ -15,25 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from command import COMMAND, PATIENCE_SECONDS, SCRIPT, run
 from served import served
 from server import wait_until
-
-PATIENCE_SECONDS = 60
-COMMAND = [sys.executable, "-m", "tasker_health"]
-SCRIPT = str(Path(sys.executable).parent / "tasker-health")
-
-
-def run(*arguments, command=COMMAND, **variables):
-    """Return the finished command."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
-    return subprocess.run(
-        [*command, *arguments],
-        env={**environment, "TASKER_GUARD__PORT": "0", **variables},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
 
 
 def assert_one_line(done, *words):

@@ -23,9 +23,16 @@ app = typer.Typer(help="Look at an installation and say what is wrong and what t
 _COLOURS = {"passed": "green", "skipped": "dim", "refused": "red", "fault": "red"}
 
 
-@app.callback()
-def _doctor() -> None:
-    """Keep `access` a command of its own although it is the only one."""
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with the settings.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+
+@app.command()
+def sources(config: Config = None, as_json: AsJson = False) -> int:
+    """Tell how each source is read, how long that takes, and which indexes would make counting everything faster."""
+    from tasker_health.cli.doctor_sources import examine_sources
+
+    return examine_sources(load_settings(config), as_json=as_json)
 
 
 @app.command()
@@ -36,8 +43,8 @@ def access(
     basic: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="User and password; - reads both.")] = None,
     header: Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header that is sent.")] = None,
     client: Annotated[str, typer.Option(help="Address that the caller comes from.")] = "127.0.0.1",
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file with the settings.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the steps as JSON.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> int:
     """Explain step by step why a caller may read the status or not; exit 0 (may), 1 (may not) or 2 (it is broken)."""
     import msgspec

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import UNSET
 
 from tasker_health.exporters.instrument import Instrument, Points, gauge, states
-from tasker_health.model import SourceReport, StatusReason, StatusReport, SystemHealth, SystemStatus
+from tasker_health.model import CountingMethod, SourceReport, StatusReason, StatusReport, SystemHealth, SystemStatus
 
 _STATES = ("pending", "running", "completed", "failed", "cancelled", "other")
 _MS_PER_SECOND = 1000
@@ -116,6 +116,65 @@ def _sources(report: StatusReport) -> Iterator[Instrument]:
         "Tasks of one source by state.",
         ("source", "state"),
         [((name, *labels), tasks) for name, each in reports.items() for labels, tasks in _by_state(each.system_health)],
+    )
+    yield from _more_of_sources(reports)
+
+
+def _more_of_sources(reports: Mapping[str, SourceReport]) -> Iterator[Instrument]:
+    """Yield what only some sources know."""
+    yield Instrument(
+        "tasker_health_source_steps",
+        "gauge",
+        "Steps of one source by the engine's own states.",
+        ("source", "state"),
+        [
+            ((name, state), steps)
+            for name, report in reports.items()
+            if report.steps_by_state is not UNSET
+            for state, steps in report.steps_by_state.items()
+        ],
+    )
+    yield Instrument(
+        "tasker_health_source_group_tasks",
+        "gauge",
+        "Tasks of one source by group and state, where the settings ask for it; the smallest groups are `other`.",
+        ("source", "group", "state"),
+        [
+            ((name, group, state), tasks)
+            for name, report in reports.items()
+            if report.groups is not UNSET
+            for group, states in report.groups.items()
+            for state, tasks in states.items()
+        ],
+    )
+    yield Instrument(
+        "tasker_health_source_oldest_pending_seconds",
+        "gauge",
+        "How long the oldest pending task has been waiting.",
+        ("source",),
+        [
+            ((name,), report.oldest_pending_seconds)
+            for name, report in reports.items()
+            if isinstance(report.oldest_pending_seconds, int)
+        ],
+    )
+    yield Instrument(
+        "tasker_health_source_drift",
+        "gauge",
+        "By how much the latest verification found the tally wrong; it must be 0.",
+        ("source",),
+        [((name,), report.drift) for name, report in reports.items() if report.drift is not UNSET],
+    )
+    yield Instrument(
+        "tasker_health_source_counted_in_full",
+        "gauge",
+        "1 where everything is counted, because no tally can be kept.",
+        ("source",),
+        [
+            ((name,), report.method is CountingMethod.FULL_COUNT)
+            for name, report in reports.items()
+            if report.method is not UNSET
+        ],
     )
 
 

@@ -7,11 +7,12 @@ The rules for whoever writes one:
 * A figure that the engine's data cannot tell is `None`, never 0. A state that it does not know is `other`.
 * It guards on the schema version that it knows; another one is `SourceFault(Reason.UNKNOWN_VERSION)`.
 * It raises `SourceFault` or `DatabaseFault`; partial figures are never returned.
+* It may have `advice(deadline_seconds)`: what the owner of the tables could do to have it read them faster.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypedDict, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from tasker_health.model import Facts
 
@@ -32,6 +33,18 @@ class States(TypedDict):
 def no_tasks() -> States:
     """Return the states of no task, to be added to."""
     return States(pending=0, running=0, completed=0, failed=0, cancelled=0, other=0)
+
+
+class Advice(NamedTuple):
+    """Something that the owner of an engine's tables could do.
+
+    Attributes:
+        statement: In SQL.
+        good_for: What would be faster.
+    """
+
+    statement: str
+    good_for: str
 
 
 @runtime_checkable

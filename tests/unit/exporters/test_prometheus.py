@@ -20,7 +20,7 @@ from tasker_health.exporters import take_snapshot
 from tasker_health.exporters.prometheus import PrometheusExporter, _family
 from tasker_health.exporters.table import instruments
 from tasker_health.health import Health
-from tasker_health.model import Connections, Reason
+from tasker_health.model import Connections, CountingMethod, Reason
 from tasker_health.settings import PrometheusSettings
 
 PAGE = Path(__file__).parents[3] / "docs" / "exporters" / "prometheus.md"
@@ -73,10 +73,34 @@ def samples(found):
     }
 
 
+MORE = {
+    "steps_by_state": {"complete": 7, "error": 2},
+    "groups": {"shop": {"pending": 3, "failed": 1}, "other": {"pending": 5, "failed": 0}},
+    "oldest_pending_seconds": 90,
+    "drift": 0,
+    "method": CountingMethod.TALLY,
+}
+"""What only some sources know."""
+
+
 @pytest.fixture(scope="module")
 def full():
     """A snapshot in which everything is known."""
-    return asyncio.run(snapshot_of(FakeSource(), vitals=Vitals(0.25, 2)))
+    return asyncio.run(snapshot_of(FakeSource(facts_of(**MORE)), vitals=Vitals(0.25, 2)))
+
+
+@pytest.mark.parametrize("which", FORMATS)
+def test_what_only_some_sources_know_is_told_where_they_do(full, which):
+    """Steps, groups, the oldest pending task, drift and the way of counting; of a source that lacks them, nothing."""
+    told = samples(families(full, which))
+    shop = ("source", "shop")
+    assert told["tasker_health_source_steps", shop, ("state", "error")] == 2
+    assert told["tasker_health_source_group_tasks", ("group", "other"), shop, ("state", "pending")] == 5
+    assert told["tasker_health_source_oldest_pending_seconds", shop] == 90
+    assert told["tasker_health_source_drift", shop] == told["tasker_health_source_counted_in_full", shop] == 0
+    more = ("steps", "group_tasks", "oldest_pending_seconds", "drift", "counted_in_full")
+    plain = samples(families(asyncio.run(snapshot_of(FakeSource())), which))
+    assert not {f"tasker_health_source_{name}" for name in more} & {name for name, *_ in plain}
 
 
 @pytest.mark.parametrize("which", FORMATS)
@@ -132,7 +156,7 @@ def test_what_is_told_of_this_process(full, which):
 @pytest.mark.parametrize("which", FORMATS)
 def test_a_figure_that_is_not_known_is_not_there(full, which):
     """Neither as 0 nor as NaN, nor is its family; without a guard there are no vitals."""
-    source = FakeSource(facts_of(**UNKNOWN, connections=Connections()))
+    source = FakeSource(facts_of(**MORE, **UNKNOWN, connections=Connections()))
     partly = asyncio.run(snapshot_of(source))
     gone = set(families(full, which)) - set(families(partly, which))
     assert gone == {

@@ -18,7 +18,9 @@ from tasker_health.database import Database
 from tasker_health.deadline import retrieve
 from tasker_health.errors import ConfigurationError, DatabaseFault, SourceFault
 from tasker_health.model import Facts, Reason
+from tasker_health.sources import Advice
 from tasker_health.sources.tasker.checkpoint import Checkpoint
+from tasker_health.sources.tasker.indexes import missing
 from tasker_health.sources.tasker.reader import Counted, Reader, State, Verified, Wanted
 from tasker_health.sources.tasker.relations import KNOWN_VERSIONS
 
@@ -74,6 +76,7 @@ class TaskerSource:
         self._database = database
         self._counting = counting
         self._reader = Reader(wanted)
+        self._schema = wanted.schema
         self._timeout = full_count_timeout_seconds
         self._checkpoint = Checkpoint(checkpoint_file, wanted)
         self._verifies = verify
@@ -121,6 +124,12 @@ class TaskerSource:
             log.error("source %s: the tally has drifted by %d; everything is counted anew", self.name, self.drift)
             self._state = None
         return self.drift
+
+    async def advice(self, deadline_seconds: float) -> list[Advice]:
+        """Return the indexes that would make counting everything faster, and are not there."""
+        return await self._database.run(
+            lambda connection: missing(connection, self._schema), deadline_seconds=deadline_seconds
+        )
 
     async def close(self) -> None:
         """Give up the connections, and what runs in the background."""
