@@ -166,7 +166,7 @@ class Writer:
                 f"UPDATE {table} SET most_recent = false, updated_at = {NOW} WHERE {owner} = %s AND most_recent", key
             )
             yield 0.0
-        noted = last if self.random.random() < 0.8 and (before or self.random.random() < 0.5) else None
+        noted = last if self.random.random() < 0.6 and (before or self.random.random() < 0.5) else None
         if self.random.random() < 0.05:
             state = "paused"
         self._ask(
@@ -249,6 +249,15 @@ def _fail_and_retry(writer: Writer) -> Pauses:
             yield from writer._move("tasker_task_transitions", task, state)
 
 
+def _end_or_revive(writer: Writer) -> Pauses:
+    """End a task that is alive as it is, with steps that have failed or run; bring back one that has ended."""
+    task = writer._choose()
+    states = writer._ask("SELECT to_state FROM tasker_task_transitions WHERE task_id = %s AND most_recent", task)
+    alive = not states or states[0][0] in {"pending", "in_progress"}
+    after = ["error", "cancelled"] if alive else ["pending", "in_progress"]
+    yield from writer._move("tasker_task_transitions", task, writer.random.choice(after))
+
+
 def _copy(writer: Writer) -> Pauses:
     """Bring in a hundred tasks with their steps at once."""
     tasks = writer._ask(
@@ -275,5 +284,6 @@ _ACTIONS: dict[Callable[[Writer], Pauses], float] = {
     _move_task: 18,
     _move_step: 50,
     _fail_and_retry: 8,
+    _end_or_revive: 12,
     _copy: 0.3,
 }

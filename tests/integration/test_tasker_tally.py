@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+import sqlalchemy as sa
 
 from contract.tasker_backend import TaskerOnPostgres
 from integration.tasker_disturbers import (
@@ -21,8 +22,9 @@ from integration.tasker_disturbers import (
 )
 from integration.tasker_oracle import Oracle
 from integration.tasker_work import Threads, Turns
-from integration.tasker_writers import connect
+from integration.tasker_writers import NOW, connect
 from servers import PostgresServer, wait_until
+from tasker_health.errors import DatabaseFault
 from tasker_health.model import CountingMethod
 
 WINDOW_SECONDS = 20
@@ -98,6 +100,53 @@ def test_after_each_statement_of_any_interleaving_the_tally_is_exact(
     assert oracle.source.recounts < 5, "it is exact because it counts on, not because it counts anew"
 
 
+def test_what_is_written_between_the_statements_of_a_reading_is_not_lost(tables: TaskerOnPostgres, oracle: Oracle):
+    """Ids that are taken after the ids were read and before the writers were, and the like: whatever the moment."""
+    _compare(oracle, lambda: None, seconds=0, least=1)
+    with Turns(tables.url, 4, **OPTIONS) as turns:
+
+        def write(_connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
+            if statement.lstrip().startswith(("SELECT", "WITH", "ROLLBACK")):
+                for _number in range(3):
+                    turns.step()
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", write)
+        try:
+            _compare(oracle, turns.step)
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", write)
+
+
+def test_a_prepared_transaction_that_outlives_its_server_is_not_lost(own_postgres: PostgresServer):
+    """After a restart nobody holds its locks but itself, under another name: what it commits is counted."""
+    own_postgres.execute("ALTER SYSTEM SET max_prepared_transactions = 5")
+    own_postgres.stop()
+    own_postgres.start()
+    tables = TaskerOnPostgres(own_postgres)
+    tables.write(tables.lively, tables.now_ms())
+    oracle = Oracle(tables, window_seconds=WINDOW_SECONDS, stuck_after_seconds=STUCK_AFTER_SECONDS)
+    with contextlib.closing(oracle):
+        assert oracle.differences() == {}
+        with contextlib.closing(connect(tables.url)) as connection:
+            connection.execute("BEGIN")
+            connection.execute(
+                "INSERT INTO tasker_task_transitions (task_id, to_state, sort_key, created_at, updated_at)"
+                f" SELECT task_id, 'in_progress', 500, {NOW}, {NOW} FROM tasker_tasks t WHERE NOT EXISTS"
+                " (SELECT 1 FROM tasker_task_transitions n WHERE n.task_id = t.task_id)"
+            )
+            connection.execute("PREPARE TRANSACTION 'in_doubt'")
+        own_postgres.stop()
+        own_postgres.start()
+        wait_until(lambda: _is_right(oracle), "the server is there again")
+        with contextlib.closing(connect(tables.url)) as connection:
+            tables.write(tables.lively, tables.now_ms())
+            wait_until(lambda: _is_right(oracle), "what went on meanwhile is counted")
+            connection.execute("COMMIT PREPARED 'in_doubt'")
+        wait_until(lambda: _is_right(oracle), "what was in doubt is counted")
+        wait_until(lambda: oracle.read().method is CountingMethod.TALLY, "a tally has begun")
+        assert oracle.verify() == 0
+
+
 def test_while_eight_workers_write_at_once_the_tally_is_exact(tables: TaskerOnPostgres, oracle: Oracle):
     """The same, of connections that do not wait for each other, while it is read all the time."""
     _compare(oracle, lambda: None, seconds=0, least=1)
@@ -154,6 +203,14 @@ def test_what_nothing_tells_is_found_by_verification(name: str, tables: TaskerOn
         assert oracle.verify() > 0
         _becomes_right(oracle, name)
         assert oracle.verify() == 0
+
+
+def _is_right(oracle: Oracle) -> bool:
+    """Say whether the source can be read, which it cannot while its server is away, and is right."""
+    try:
+        return oracle.differences() == {}
+    except DatabaseFault:
+        return False
 
 
 def _work(tables: TaskerOnPostgres, oracle: Oracle, seed: int) -> None:
