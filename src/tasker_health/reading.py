@@ -119,7 +119,7 @@ class SourceReader:
             read_at=entry.read_at,
             read_at_monotonic=entry.read_at_monotonic,
             fault=None if own else self._fault,
-            own=own,
+            own=own and not entry.facts.age_seconds,  # what was counted before nobody has waited for
         )
 
     async def _read(self) -> Entry:

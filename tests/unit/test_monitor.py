@@ -204,6 +204,17 @@ def test_while_the_facts_are_read_again_others_get_the_old_ones_with_their_true_
     assert (fresh.cache_info.cached, fresh.system_health.failed_tasks) == (False, 99)
 
 
+def test_facts_that_were_old_when_they_were_answered_are_said_to_be():
+    """A source that answers what it counted before tells their age; nobody has waited for them."""
+
+    async def play():
+        return await Scene(FakeSource(facts_of(age_seconds=40.0))).status()
+
+    report = asyncio.run(play())
+    assert (report.cache_info.cached, report.cache_info.stale, report.cache_info.age_seconds) == (True, True, 40)
+    assert report.timestamp.timestamp() == FakeClock().now() - 40
+
+
 def test_after_an_idle_hour_the_first_askers_all_wait_for_the_facts():
     """Facts older than the time to live by more than one refresh are not served while they can be read."""
 
