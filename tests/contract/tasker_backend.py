@@ -200,7 +200,8 @@ class TaskerOnPostgres(Backend):
             "stuck_after_seconds": STUCK_AFTER_SECONDS,
             **{name: options.pop(name) for name in options.keys() & {field.name for field in fields(Wanted)}},
         }
-        databases = Database(url), Database(url, statement_timeout_seconds=60)
+        seconds = options.pop("statement_timeout_seconds", 30)
+        databases = Database(url, statement_timeout_seconds=seconds), Database(url, statement_timeout_seconds=60)
         return TaskerSource("tasker", *databases, Wanted(**wanted), **{"verify": False, **options})
 
     def _insert(

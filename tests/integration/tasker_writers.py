@@ -57,6 +57,7 @@ class Writer:
         seed: Of everything that it does.
         window_seconds: Some of what it writes is as old as this window, so that it leaves the window meanwhile.
         longest_pause_seconds: It holds a transaction open no longer.
+        noted: How many of its transitions say what the state was before.
         prepares: Whether some of its transactions are prepared first, which the server must allow.
 
     Attributes:
@@ -71,6 +72,7 @@ class Writer:
         window_seconds: float = 60,
         longest_pause_seconds: float = 3,
         prepares: bool = True,
+        noted: float = 0.6,
     ) -> None:
         self.random = random.Random(seed)
         self.connection = connect(url)
@@ -79,6 +81,7 @@ class Writer:
         self._window_seconds = window_seconds
         self._longest_pause_seconds = longest_pause_seconds
         self._ends = [75, 17, 8 * prepares]
+        self._noted = noted
         self._own: list[int] = []
         self._made: list[int] = []
         self._task = 0
@@ -166,7 +169,7 @@ class Writer:
                 f"UPDATE {table} SET most_recent = false, updated_at = {NOW} WHERE {owner} = %s AND most_recent", key
             )
             yield 0.0
-        noted = last if self.random.random() < 0.6 and (before or self.random.random() < 0.5) else None
+        noted = last if self.random.random() < self._noted and (before or self.random.random() < 0.5) else None
         if self.random.random() < 0.05:
             state = "paused"
         self._ask(

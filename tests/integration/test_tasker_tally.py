@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,7 +23,7 @@ from integration.tasker_disturbers import (
 )
 from integration.tasker_oracle import Oracle
 from integration.tasker_work import Threads, Turns
-from integration.tasker_writers import NOW, connect
+from integration.tasker_writers import NOW, Writer, connect
 from servers import PostgresServer, wait_until
 from tasker_health.errors import DatabaseFault
 from tasker_health.model import CountingMethod
@@ -103,7 +104,7 @@ def test_after_each_statement_of_any_interleaving_the_tally_is_exact(
 def test_what_is_written_between_the_statements_of_a_reading_is_not_lost(tables: TaskerOnPostgres, oracle: Oracle):
     """Ids that are taken after the ids were read and before the writers were, and the like: whatever the moment."""
     _compare(oracle, lambda: None, seconds=0, least=1)
-    with Turns(tables.url, 4, **OPTIONS) as turns:
+    with Turns(tables.url, 4, **OPTIONS, longest_pause_seconds=0.3) as turns:  # so that ids settle again and again
 
         def write(_connection: sa.Connection, _cursor: object, statement: str, *_: object) -> None:
             if statement.lstrip().startswith(("SELECT", "WITH", "ROLLBACK")):
@@ -144,7 +145,7 @@ def test_a_prepared_transaction_that_outlives_its_server_is_not_lost(own_postgre
             connection.execute("COMMIT PREPARED 'in_doubt'")
         wait_until(lambda: _is_right(oracle), "what was in doubt is counted")
         wait_until(lambda: oracle.read().method is CountingMethod.TALLY, "a tally has begun")
-        assert oracle.verify() == 0
+        assert oracle.differences() == {}
 
 
 def test_while_eight_workers_write_at_once_the_tally_is_exact(tables: TaskerOnPostgres, oracle: Oracle):
@@ -179,6 +180,40 @@ def test_ids_that_the_sequence_has_not_handed_out_end_the_tally_until_it_has(tab
         disturb(connection, sequence_forward)
         wait_until(lambda: oracle.read().method is CountingMethod.TALLY, "the sequence is above every id")
         assert oracle.differences() == {}
+
+
+def test_a_task_that_is_brought_back_has_its_failed_steps_in_the_queue_again(tables: TaskerOnPostgres, oracle: Oracle):
+    """Whether or not its transition says what it was before: its steps have none of their own then."""
+    writer = Writer(tables.url, 1, noted=0)
+    writer.random.random = lambda: 0.5  # neither another clock nor an unknown state
+    with contextlib.closing(writer):
+        _go(
+            writer, "INSERT INTO tasker_tasks (named_task_id, requested_at, created_at, updated_at) VALUES (1, $, $, $)"
+        )
+        _go(
+            writer,
+            "INSERT INTO tasker_workflow_steps (task_id, named_step_id, created_at, updated_at)"
+            " SELECT task_id, 1, $, $ FROM tasker_tasks",
+        )
+        [(task, step)] = _go(writer, "SELECT task_id, workflow_step_id FROM tasker_workflow_steps")
+        queue = []
+        for table, key, state in (
+            ("tasker_task_transitions", task, "in_progress"),
+            ("tasker_workflow_step_transitions", step, "in_progress"),
+            ("tasker_workflow_step_transitions", step, "error"),
+            ("tasker_task_transitions", task, "error"),
+            ("tasker_task_transitions", task, "pending"),
+        ):
+            list(writer._move(table, key, state))
+            for _ in range(3):  # it is settled by then
+                assert oracle.differences() == {}, state
+            assert oracle.last is not None
+            queue.append(oracle.last.retry_queue)
+        assert queue == [0, 0, 1, 0, 1]
+
+
+def _go(writer: Writer, statement: str) -> list[Any]:
+    return writer._ask(statement.replace("$", NOW))
 
 
 def test_a_sequence_that_was_set_back_is_found(tables: TaskerOnPostgres, oracle: Oracle):
