@@ -40,10 +40,15 @@ class Turns:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
+        self._failed_at: OrderedDict[str, float] = OrderedDict()
+        self._begin(None)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Have every turn free on *loop*: those of an earlier one have ended with it."""
+        self._loop = loop
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
         self._turns_of_suspects = asyncio.Semaphore(MOST_AT_ONCE - 1)
         self._queues: dict[str, _Queue] = {}
-        self._failed_at: OrderedDict[str, float] = OrderedDict()
 
     def failed(self, address: str) -> None:
         """Suspect *address* for a minute."""
@@ -63,6 +68,8 @@ class Turns:
         Raises:
             BusyError: Too many of this address wait already.
         """
+        if self._loop is not asyncio.get_running_loop():
+            self._begin(asyncio.get_running_loop())
         queue = self._queues.setdefault(address, _Queue())
         if queue.length >= _MOST_OF_ONE_ADDRESS:
             raise BusyError
@@ -80,5 +87,5 @@ class Turns:
 
     def _leave(self, address: str, queue: _Queue) -> None:
         queue.length -= 1
-        if not queue.length:
+        if not queue.length and self._queues.get(address) is queue:
             del self._queues[address]

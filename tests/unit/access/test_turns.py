@@ -103,3 +103,21 @@ def test_suspects_are_bounded():
     assert len(turns._failed_at) == 4096
     assert turns.suspects("4999")
     assert not turns.suspects("0")
+
+
+def test_turns_outlive_their_event_loop():
+    """What an earlier loop has left behind, held or waited for, keeps nobody out on the next one."""
+    turns = Turns()
+
+    async def leave_all_taken():
+        for number in range(MOST_AT_ONCE):
+            await turns.turn(f"192.0.2.{number}")
+        assert await soon(turns.turn("192.0.2.9")) is None
+
+    async def begin_anew():
+        held = [await soon(turns.turn(f"192.0.2.{number}")) for number in range(MOST_AT_ONCE)]
+        assert None not in held
+        assert await soon(turns.turn("192.0.2.9")) is None
+
+    asyncio.run(leave_all_taken())
+    asyncio.run(begin_anew())
