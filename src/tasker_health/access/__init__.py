@@ -19,7 +19,7 @@ import inspect
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
-from tasker_health.deadline import in_thread
+from tasker_health.access.threads import in_free_thread
 from tasker_health.errors import UnauthorizedError
 from tasker_health.request import Request
 
@@ -76,7 +76,7 @@ class BaseCoordinator:
         if inspect.iscoroutinefunction(self.authorized):
             answer = await self.authorized(resource, action, context or {})
         else:
-            answer = await in_thread(lambda: self.authorized(resource, action, context or {}), "coordinator")
+            answer = await in_free_thread(lambda: self.authorized(resource, action, context or {}), "coordinator")
         if not isinstance(answer, bool):
             raise TypeError(f"authorized answered {type(answer).__name__}; it must answer True or False")
         return answer

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from types import NoneType
 from typing import Any
 
 from tasker_health.access import ACTION_INDEX, PERMISSION, RESOURCE, UNDECIDED, Authenticator, BaseCoordinator, User
 from tasker_health.access.limiter import Limiter
 from tasker_health.access.principal import Principal
-from tasker_health.access.ready_made import authenticators_of, coordinator_class_of, fitting
+from tasker_health.access.ready_made import at_once_of, authenticators_of, coordinator_class_of, fitting
 from tasker_health.access.roles import RolesCoordinator, permits
+from tasker_health.access.threads import PATIENCE_SECONDS, in_free_thread
 from tasker_health.access.turns import BusyError
 from tasker_health.counters import AccessCounts
-from tasker_health.deadline import MOST_THREADS, in_thread, within
+from tasker_health.deadline import within
 from tasker_health.errors import AuthenticationError, SettingsError, UnauthorizedError
 from tasker_health.reasons import words_of
 from tasker_health.request import Request
@@ -87,7 +88,6 @@ class Gate:
         self._limiter = Limiter(auth.failures_per_minute, auth.trusted_proxies)
         self._broken: dict[str, tuple[float, str]] = {}
         self._told_busy_until = 0.0
-        self._threads = asyncio.Semaphore(MOST_THREADS)
         self.counts = AccessCounts()
 
     @property
@@ -121,8 +121,7 @@ class Gate:
             user = await self.identify(request)
             await self.authorize(user)
         except AuthenticationError:
-            self.counts.authentication_failures += 1
-            await self._limiter.failed(request)
+            await self.failed(request)
             raise
         except UnauthorizedError:
             self.counts.authorization_failures += 1
@@ -131,6 +130,11 @@ class Gate:
             self.counts.faults += 1
             raise
         return user
+
+    async def failed(self, request: Request) -> None:
+        """Count a failed attempt, tell the log, and return when it may be answered."""
+        self.counts.authentication_failures += 1
+        await self._limiter.failed(request)
 
     async def identify(self, request: Request) -> Any:
         """Return the user who sent *request*, the first that an authenticator knows; `None`: nobody known.
@@ -149,7 +153,7 @@ class Gate:
 
     async def ask_authenticator(self, authenticator: Authenticator, request: Request) -> Any:
         """Return whom *authenticator* alone knows as the sender of *request*. Raises as `admit`."""
-        at_once = getattr(authenticator, "at_once", None)
+        at_once = at_once_of(authenticator)
         if at_once is not None:
             # Without a task of its own, which costs more than to know a token.
             known = self._heard("Authentication", lambda: at_once(request))
@@ -164,7 +168,7 @@ class Gate:
         if not (self.must_be_known or self.must_be_permitted):
             return
         self._require_a_user(user)
-        if self.coordinator_class is RolesCoordinator and isinstance(user, Principal | None):
+        if self.coordinator_class is RolesCoordinator and type(user) in {Principal, NoneType}:
             if self.must_be_permitted and not permits(user, PERMISSION):
                 raise UnauthorizedError(f"Not authorized to {ACTION_INDEX} on {RESOURCE}")
         elif self.must_be_permitted:
@@ -174,19 +178,27 @@ class Gate:
 
     async def may_see_detail(self, user: Any) -> bool:
         """Return whether *user*, who was admitted, is shown what is in no anonymous answer. Raises as `admit`."""
-        if not isinstance(user, User):
+        if not self._is_user(user):
             return False
-        if isinstance(user, Principal):  # ours neither raises nor waits
+        if type(user) is Principal:  # ours neither raises nor waits
             return permits(user, PERMISSION)
         return await self._ask("Authorization", lambda: RolesCoordinator(user).can(RESOURCE, ACTION_INDEX)) is True
 
     def _require_a_user(self, user: Any) -> None:
-        if isinstance(user, _NO_USERS) or inspect.isroutine(user):
-            raise self._fault("Authentication", TypeError(f"the authenticator answered {type(user).__name__}, no user"))
-        if user is not None and not isinstance(user, User):
-            kind = type(user).__name__
+        kind = type(user).__name__
+        is_user = user is None or self._is_user(user)
+        if issubclass(type(user), _NO_USERS) or (not is_user and inspect.isroutine(user)):
+            raise self._fault("Authentication", TypeError(f"the authenticator answered {kind}, no user"))
+        if not is_user:
             log.warning("a user of type %s has no tasker_admin and has_tasker_permission: refused", kind)
             raise UnauthorizedError(f"Not authorized to {ACTION_INDEX} on {RESOURCE}")
+
+    def _is_user(self, user: Any) -> bool:
+        """Return whether *user* has the two methods. Raises as `admit`: one that is lazy may break when looked at."""
+        try:
+            return isinstance(user, User)
+        except Exception as error:  # noqa: BLE001 -- as below
+            raise self._fault("Authentication", error) from None
 
     def _heard(self, what: str, call: Callable[[], Any]) -> Any:
         """Return what *call*, which never waits, answers. Raises as `admit`."""
@@ -203,6 +215,7 @@ class Gate:
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """Return what *call* answers within the deadline."""
+        PATIENCE_SECONDS.set(self._timeout_seconds / 2)
         try:
             answer = await within(call(), self._timeout_seconds)
         except (AuthenticationError, UnauthorizedError):
@@ -222,7 +235,7 @@ class Gate:
         authenticate = authenticator.authenticate
         if inspect.iscoroutinefunction(authenticate):
             return await authenticate(request)
-        answer = await self._in_thread(lambda: authenticate(request), "authenticator")
+        answer = await in_free_thread(lambda: authenticate(request), "authenticator")
         return await answer if inspect.isawaitable(answer) else answer
 
     async def _coordinate(self, user: Any) -> Any:
@@ -230,23 +243,12 @@ class Gate:
         if make.__init__ is BaseCoordinator.__init__:
             coordinator = make(user)
         else:  # a constructor of the user's may look something up
-            coordinator = await self._in_thread(lambda: make(user), "coordinator")
-        answer = coordinator.authorize(RESOURCE, ACTION_INDEX, {})
+            coordinator = await in_free_thread(lambda: make(user), "coordinator")
+        authorize = coordinator.authorize
+        if inspect.iscoroutinefunction(authorize):
+            return await authorize(RESOURCE, ACTION_INDEX, {})
+        answer = await in_free_thread(lambda: authorize(RESOURCE, ACTION_INDEX, {}), "coordinator")
         return await answer if inspect.isawaitable(answer) else answer
-
-    async def _in_thread(self, call: Callable[[], Any], name: str) -> Any:
-        """Return what *call* answers in a thread, once one is free: many callers at once are no fault of anybody's."""
-        try:
-            await asyncio.wait_for(self._threads.acquire(), self._timeout_seconds / 2)
-        except TimeoutError:
-            raise BusyError from None
-        try:
-            answer = in_thread(call, name)
-        except BaseException:
-            self._threads.release()
-            raise
-        answer.add_done_callback(lambda _: self._threads.release())
-        return await asyncio.shield(answer)
 
     def _fault(self, what: str, error: Exception) -> AccessFault:
         words = words_of(error)

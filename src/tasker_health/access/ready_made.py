@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from tasker_health.access import Authenticator
@@ -10,6 +11,7 @@ from tasker_health.dotted import load_dotted
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.reasons import words_of
 from tasker_health.redaction import redacted
+from tasker_health.request import Request
 from tasker_health.settings import AuthSettings
 
 AUTHENTICATORS = {
@@ -64,6 +66,21 @@ def fitting(authenticator: Any, value: str = "") -> Authenticator:
     if problems:
         raise ConfigurationError(f"{_AUTHENTICATOR} = {value}: {redacted('; '.join(problems))}")
     return authenticator
+
+
+def at_once_of(authenticator: Any) -> Callable[[Request], Any] | None:
+    """Return the `at_once` of *authenticator*, unless it has an `authenticate` that was written without regard to that.
+
+    A subclass of ours that looks at more in its own `authenticate` must be asked: what it inherits knows less.
+    """
+    of_instance = getattr(authenticator, "__dict__", {})
+    for names in (of_instance, *(vars(each) for each in type(authenticator).__mro__)):
+        if "at_once" in names:
+            found: Callable[[Request], Any] = authenticator.at_once
+            return found
+        if "authenticate" in names:
+            return None
+    return None
 
 
 def _authenticator(path: str, settings: AuthSettings) -> Authenticator:

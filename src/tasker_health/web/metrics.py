@@ -46,7 +46,7 @@ class Metrics:
             return (await admission(self._gate, request)).refusal
         if access == "open" or self._knows_token(request):
             return None
-        self._gate.counts.authentication_failures += 1
+        await self._gate.failed(request)
         answer = problem(UNAUTHORIZED, "Unauthorized", "The token of the metrics is required to read them")
         answer.headers.append((b"www-authenticate", CHALLENGE.encode()))
         return answer

@@ -13,6 +13,10 @@ import pytest
 from fakes import settings_of
 from tasker_health.access import PERMISSION, BaseCoordinator
 from tasker_health.access.gate import AccessFault, Gate
+from tasker_health.access.hashing import digest_of
+from tasker_health.access.principal import Principal
+from tasker_health.access.roles import RolesCoordinator
+from tasker_health.access.tokens import KnownToken, TokenAuthenticator
 from tasker_health.errors import AuthenticationError, ConfigurationError, SettingsError, UnauthorizedError
 from tasker_health.request import Request
 
@@ -358,3 +362,149 @@ def test_a_missing_class_names_the_setting():
     with pytest.raises(SettingsError) as caught:
         Gate(settings_of(auth={"authenticator_class": "nothing.Here"}))
     assert (caught.value.key, caught.value.value) == ("auth.authenticator_class", "'nothing.Here'")
+
+
+def test_what_a_subclass_adds_to_authenticate_is_not_passed_over():
+    """Who narrows an authenticator of ours is asked, though what it inherits could answer without waiting."""
+
+    class FromInside(TokenAuthenticator):
+        async def authenticate(self, request):
+            if request.client != "10.0.0.1":
+                raise AuthenticationError
+            return await super().authenticate(request)
+
+    known = KnownToken(digest_of("right"), Principal("ci", admin=True), None)
+    gate = gate_of(FromInside([known], "x-api-key", leave_jwts=False), authentication=True)
+
+    async def code(client):
+        try:
+            await gate.admit(Request("GET", "/", [(b"authorization", b"Bearer right")], client))
+        except AuthenticationError:
+            return 401
+        return 200
+
+    assert [asyncio.run(code(client)) for client in ("192.0.2.1", "10.0.0.1")] == [401, 200]
+
+
+class Hanging(Somebody):
+    """A user whose methods ask somebody who does not answer."""
+
+    release = threading.Event()
+
+    def tasker_admin(self):
+        """Hang."""
+        self.release.wait(30)
+        return True
+
+
+class HangingPrincipal(Principal):
+    """The same, of a class that is derived from ours."""
+
+    tasker_admin = Hanging.tasker_admin
+
+
+class HangingAuthorize:
+    """A coordinator of somebody's own, without our base."""
+
+    def __init__(self, user):
+        """Take the user and forget it."""
+
+    def authorize(self, resource, action, context):
+        """Hang."""
+        Hanging.release.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("user", "coordinator"),
+    [(Hanging(), RolesCoordinator), (HangingPrincipal("x"), RolesCoordinator), (USERS["admin"], HangingAuthorize)],
+)
+def test_a_plain_method_that_hangs_holds_neither_the_loop_nor_the_gate_open(user, coordinator):
+    """A user's own methods and a plain `authorize` have the deadline of everything else: late is never let in."""
+    Hanging.release.clear()
+    gate = gate_of(giving(user), coordinator, authentication=True, authorization=True, timeout_seconds=0.05)
+
+    async def scene():
+        admitted = asyncio.create_task(gate.admit(Request("GET", "/", [])))
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(0)
+        free = asyncio.get_running_loop().time() - began
+        with pytest.raises(AccessFault):
+            await admitted
+        return free
+
+    assert asyncio.run(scene()) < 10
+    Hanging.release.set()
+
+
+def test_to_be_shown_detail_a_user_has_the_deadline_too():
+    """Without authorization the user is asked for detail only; one that hangs is a fault then as well."""
+    Hanging.release.clear()
+    gate = gate_of(giving(Hanging()), authentication=True, timeout_seconds=0.05)
+    with pytest.raises(AccessFault):
+        asyncio.run(gate.may_see_detail(Hanging()))
+    Hanging.release.set()
+
+
+def test_a_user_whose_methods_are_async_is_a_fault_and_not_a_riddle():
+    """A coroutine is no answer: the operator hears of it, and nobody is refused without a word."""
+
+    class Async:
+        async def tasker_admin(self):
+            return True
+
+        async def has_tasker_permission(self, permission):
+            return True
+
+    gate = gate_of(giving(Async()), RolesCoordinator, authentication=True, authorization=True)
+    assert outcome(gate) == 500
+    assert "async" in gate.problems()[0]
+
+
+def test_a_user_that_breaks_when_looked_at_is_a_fault():
+    """A lazy object that cannot be resolved gives the named 500, is counted, and the configuration check tells it."""
+
+    class Lazy(Somebody):
+        @property
+        def __class__(self):
+            raise OSError("no database")
+
+    class Authenticator:
+        async def authenticate(self, request):
+            return Lazy()
+
+    gate = gate_of(Authenticator(), RolesCoordinator, authentication=True, authorization=True)
+    assert outcome(gate) == 500
+    assert gate.counts.faults == 1
+    assert gate.problems()
+
+
+class Slow(BaseCoordinator):
+    """Takes a while, in a thread."""
+
+    def authorized(self, resource, action, context):
+        """Permit everybody, a little later."""
+        time.sleep(0.02)
+        return True
+
+
+def test_many_callers_of_a_slow_coordinator_are_no_fault():
+    """A crowd waits for threads: it is not refused, and it cannot turn the configuration check."""
+
+    async def flood():
+        gate = gate_of(coordinator=Slow, authorization=True)
+        await asyncio.gather(*(gate.admit(Request("GET", "/", [])) for _ in range(60)))
+        return gate.problems()
+
+    assert asyncio.run(flood()) == []
+
+
+def test_two_gates_share_the_threads_and_a_gate_outlives_its_loop():
+    """Two applications in one process, and one that is started again, keep nobody out."""
+    gates = [gate_of(coordinator=Slow, authorization=True) for _ in range(2)]
+
+    async def flood():
+        await asyncio.gather(*(gate.admit(Request("GET", "/", [])) for _ in range(20) for gate in gates))
+
+    for _ in range(2):
+        asyncio.run(flood())
+    assert [gate.problems() for gate in gates] == [[], []]

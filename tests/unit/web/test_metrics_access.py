@@ -129,6 +129,24 @@ def test_the_token_is_sent_once_and_whole(authorization, code):
     assert told["tasker_health_authentication_failures_total",] == (code == 401)
 
 
+def test_who_guesses_the_token_is_told_of_and_slowed(caplog):
+    """It is guarded as the status is: a failure is logged with its address and no secret, further ones wait."""
+    settings = settings_of(
+        exporters={"prometheus": {"access": "token", "token": TOKEN}}, auth={"failures_per_minute": 1}
+    )
+    health = Health(settings, clock=FakeClock())
+
+    async def scene():
+        began = asyncio.get_running_loop().time()
+        for _ in range(2):
+            assert (await ask(health, headers={"Authorization": "Bearer canary-of-a-guess"})).status_code == 401
+        return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(scene()) >= 0.1
+    assert "authentication failed: GET /tasker/metrics from 127.0.0.1" in caplog.text
+    assert "canary" not in caplog.text
+
+
 def test_refusals_and_faults_of_the_gate_are_counted():
     """401 and 403 apart, of all that the gate guards, and what broke."""
     settings = settings_of(
