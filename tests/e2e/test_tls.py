@@ -224,7 +224,8 @@ def test_a_broken_new_pair_changes_nothing_and_is_told(authority, tmp_path, brok
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_pair_that_cannot_work_ends_serve_with_2_and_one_line(authority, tmp_path, change, words):
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_a_pair_that_cannot_work_ends_both_with_2_and_one_line(authority, tmp_path, change, words, command):
     """The line names the setting and what to do, and no password; nothing is asked at a terminal."""
     names = authority.pair().write(tmp_path / "good")
     made = {
@@ -234,7 +235,7 @@ def test_a_pair_that_cannot_work_ends_serve_with_2_and_one_line(authority, tmp_p
     }
     Path(made["text"]).write_text("canary: no PEM at all")
     variables = files(names) | {name: made.get(value, value) for name, value in change.items()}
-    done = run("serve", **{name: value for name, value in variables.items() if value is not None})
+    done = run(command, **{name: value for name, value in variables.items() if value is not None})
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     for word in words:
         assert word in done.stderr

@@ -27,7 +27,13 @@ def check_once(settings: Settings, *, fail_on: str, as_json: bool) -> int:
         ConfigurationError: The settings cannot work.
     """
     set_up_logging(settings.log)
-    ready, status = asyncio.run(_ask(Health(settings)))
+    health = Health(settings)
+    if settings.server.tls_certificate_file is not None:
+        from tasker_health.web.tls import certificate_of
+
+        certificate = certificate_of(settings.server)
+        health.configuration.cautions += [certificate.problems] if certificate is not None else []
+    ready, status = asyncio.run(_ask(health))
     try:
         if as_json:
             print(msgspec.json.encode({"ready": ready, "status": status}).decode(), flush=True)
