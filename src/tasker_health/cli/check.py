@@ -14,6 +14,7 @@ from tasker_health.cli.probe import forget
 from tasker_health.health import Health
 from tasker_health.model import CheckStatus, Readiness, StatusReport, SystemStatus
 from tasker_health.settings import Settings
+from tasker_health.web.tls import certificate_of
 
 HEALTHY, UNHEALTHY = 0, 1
 
@@ -28,11 +29,9 @@ def check_once(settings: Settings, *, fail_on: str, as_json: bool) -> int:
     """
     set_up_logging(settings.log)
     health = Health(settings)
-    if settings.server.tls_certificate_file is not None:
-        from tasker_health.web.tls import certificate_of
-
-        certificate = certificate_of(settings.server)
-        health.configuration.cautions += [certificate.problems] if certificate is not None else []
+    certificate = certificate_of(settings.server)
+    if certificate is not None:
+        health.configuration.cautions.append(certificate.problems)
     ready, status = asyncio.run(_ask(health))
     try:
         if as_json:
