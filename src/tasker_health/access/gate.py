@@ -141,10 +141,6 @@ class Gate:
 
         Each is asked: bad credentials of one kind are not made good by others. Raises as `admit`.
         """
-        if self.authenticators and request.headers("transfer-encoding"):
-            # Some servers (uvicorn with httptools) put what comes behind a chunked body among the headers: past the
-            # proxy that vouches for them.
-            raise AuthenticationError("A request with a chunked body proves nothing")
         user = None
         for authenticator in self.authenticators:
             known = await self.ask_authenticator(authenticator, request)
@@ -153,6 +149,10 @@ class Gate:
 
     async def ask_authenticator(self, authenticator: Authenticator, request: Request) -> Any:
         """Return whom *authenticator* alone knows as the sender of *request*. Raises as `admit`."""
+        if request.headers("transfer-encoding"):
+            # Some servers (uvicorn with httptools) put what comes behind a chunked body among the headers: past the
+            # proxy that vouches for them.
+            raise AuthenticationError("A request with a chunked body proves nothing")
         at_once = at_once_of(authenticator)
         if at_once is not None:
             # Without a task of its own, which costs more than to know a token.

@@ -46,6 +46,14 @@ def test_each_refusal_says_why(credentials, words):
     assert words in found.steps[-1].words
 
 
+def test_a_chunked_request_is_refused_as_the_server_refuses_it():
+    """Whose headers may have come behind the body is told so, and not let in."""
+    headers = [*headers_of("token", "admin"), ("Transfer-Encoding", "chunked")]
+    found = explained(health_of(True, True, True, cached=False)._gate, headers)
+    assert (found.code, found.steps[-1].outcome) == (401, Outcome.REFUSED)
+    assert "chunked" in found.steps[-1].words
+
+
 def test_a_caller_is_named_and_the_credentials_are_not():
     """With the name of the settings; a secret stands in no step."""
     headers = headers_of("token", "admin")
