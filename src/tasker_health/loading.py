@@ -118,15 +118,16 @@ def _named_value(variable: str, path: Path_, environ: Mapping[str, str]) -> tupl
     is_setting = path[-1] in _names_at(path[:-1])  # such as server.tls_key_file: its value is the name of a file
     if is_setting or not name.endswith(_FILE_SUFFIX) or name == _FILE_SUFFIX:
         return path, environ[variable]
+    path = (*path[:-1], path[-1][: -len(_FILE_SUFFIX)])
     try:
         value = Path(environ[variable]).read_text("utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or "not UTF-8 text"
-        shown = (
-            "'***'" if "://" in environ[variable] else repr(environ[variable])
-        )  # the value in place of a file's name
+        # It may be the value itself, in place of the name of a file.
+        is_name = "://" not in environ[variable] and (environ[variable][:1] in "./" or not _may_hold_secret(path))
+        shown = repr(environ[variable]) if is_name else "'***'"
         raise SettingsError(variable, shown, f"{what}; name a file that holds the value") from None
-    return (*path[:-1], path[-1][: -len(_FILE_SUFFIX)]), value
+    return path, value
 
 
 def _nested(path: Path_, value: Any) -> dict[str, Any]:

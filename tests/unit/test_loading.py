@@ -211,6 +211,8 @@ def test_a_bad_file_is_one_line_that_names_the_place(tmp_path, text, words):
         {"TASKER_SERVER__NAME_FILE": "{file}"},
         {"TASKER_SERVER__PORT_FILE": "{file}"},
         {"TASKER_DATABASE__URL_FILE": "postgresql://u:hunter2@h/db"},
+        {"TASKER_EXPORTERS__PROMETHEUS__TOKEN_FILE": "hunter2"},
+        {"TASKER_AUTH__JWT__KEY_FILE": "hunter2"},
         {"TASKER_CACHE__URL": "postgresql://me@corp:hunter2@h:notaport/db"},
         {"TASKER_LOG__LEVEL": "postgresql://me@corp:hunter2@h:notaport/db"},
     ],
