@@ -58,22 +58,27 @@ class Termination:
         if threading.current_thread() is not threading.main_thread() or not callable(handler) or _is_of_a_loop(handler):
             log.debug("SIGTERM is not the server's to be drained for; call `await health.drain()` before it stops")
             return False
-        self._handed_on, self._drain, self._begun = handler, drain, False
+        if not self._stands_before(handler):  # registered again, it would hand on to itself
+            self._handed_on = handler
+            signal.signal(signal.SIGTERM, self._on_signal)
+        self._drain, self._begun = drain, False
         self._loop = loop or asyncio.get_running_loop()
         self._pid = os.getpid()
-        signal.signal(signal.SIGTERM, self._on_signal)
         return True
 
     def leave(self) -> None:
-        """Give the signal back to the server; outside the main thread it can only be handed on to it as it comes."""
+        """Give the signal back to the server.
+
+        Outside the main thread, or behind a handler that came later, it can only be handed on to it as it comes.
+        """
         task, self._task = self._task, None
         loop, self._loop = self._loop, None
         if task is not None and loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(task.cancel)
-        if threading.current_thread() is threading.main_thread():
-            if self._handed_on is not None and signal.getsignal(signal.SIGTERM) == self._on_signal:
-                signal.signal(signal.SIGTERM, self._handed_on)
+        here = threading.current_thread() is threading.main_thread()
+        if here and self._handed_on is not None and signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, self._handed_on)
             self._handed_on = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -81,8 +86,25 @@ class Termination:
         if self._loop is not None and not self._begun and os.getpid() == self._pid:
             self._begun = True
             self._loop.call_soon_threadsafe(self._begin)
+            behind = self._another()
+            if behind is not None:  # it is unready now, not one drain later, and hands the signal on for both
+                behind._drain_seconds = max(behind._drain_seconds, self._drain_seconds)  # noqa: SLF001 -- one of us
+                behind._on_signal(number, frame)  # noqa: SLF001
         elif self._handed_on is not None:
             self._handed_on(number, frame)
+
+    def _stands_before(self, handler: Any) -> bool:
+        """Return whether the signal comes here through *handler* already: left in another thread, or behind another."""
+        while isinstance(owner := getattr(handler, "__self__", None), Termination):
+            if owner is self:
+                return True
+            handler = owner._handed_on  # noqa: SLF001 -- one of us
+        return False
+
+    def _another(self) -> Termination | None:
+        """Return who is handed the signal when that is one of ours: of a second `Health` in this process."""
+        owner = getattr(self._handed_on, "__self__", None)
+        return owner if isinstance(owner, Termination) and owner._loop is not None else None  # noqa: SLF001 -- as above
 
     def _begin(self) -> None:
         if self._loop is not None:
@@ -95,7 +117,7 @@ class Termination:
         except Exception:
             log.exception("the drain has failed; the server is stopped all the same")
         await asyncio.sleep(self._drain_seconds)
-        if self._handed_on is None:
+        if self._handed_on is None or self._another() is not None:
             return
         if threading.current_thread() is threading.main_thread():
             self._handed_on(signal.SIGTERM, None)

@@ -167,3 +167,72 @@ def test_where_it_cannot_stand_before_a_handler_it_says_so(handed_on):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     answers.append(asyncio.run(watch()))
     assert answers == [False, False, False]
+
+
+def test_two_in_one_process_drain_side_by_side(handed_on):
+    """Both are unready at the first signal, and the server hears of it once, after the longer drain."""
+    drained = []
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        inner, outer = Termination(0.05), Termination(0.3)
+        for number, each in enumerate((inner, outer)):
+            assert each.watch(lambda number=number: note(number))
+        began = loop.time()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: len(drained) > 1)
+        assert not handed_on
+        await until(lambda: handed_on)
+        took = loop.time() - began
+        await asyncio.sleep(0.05)
+        outer.leave()
+        inner.leave()
+        return took
+
+    async def note(number):
+        drained.append(number)
+
+    assert asyncio.run(run()) >= 0.3
+    assert sorted(drained) == [0, 1]
+    assert handed_on == [signal.SIGTERM]
+
+
+def test_who_leaves_first_of_two_hands_the_signal_on(handed_on):
+    """In whichever order they leave, the signal comes to the server."""
+    server = signal.getsignal(signal.SIGTERM)
+
+    async def drain():
+        """Be unready."""
+
+    async def run():
+        first, second = Termination(60), Termination(60)
+        assert first.watch(drain)
+        assert second.watch(drain)
+        first.leave()
+        second.leave()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: handed_on)
+        first.leave()
+
+    asyncio.run(run())
+    assert handed_on == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) == server
+
+
+def test_started_again_it_does_not_hand_on_to_itself(handed_on):
+    """Left in another thread, where no handler can be given back, and watched again."""
+
+    async def drain():
+        """Be unready."""
+
+    async def run():
+        termination = Termination(0.05)
+        assert termination.watch(drain)
+        await asyncio.to_thread(termination.leave)
+        assert termination.watch(drain)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: handed_on)
+        termination.leave()
+
+    asyncio.run(run())
+    assert handed_on == [signal.SIGTERM]
