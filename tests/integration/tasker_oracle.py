@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from contract.backend import Rows
 from contract.tasker_backend import TaskerOnPostgres
 from contract.tasker_recount import COLUMNS, Recount
 from integration.tasker_writers import connect
+from server import PATIENCE_SECONDS
 from tasker_health.model import Connections, Facts
 
 
@@ -67,10 +69,17 @@ class Oracle:
         self._clock.close()
 
     def differences(self) -> dict[str, Any]:
-        """Read once; return the figures that the recount does not find, each with what was found by either."""
-        began = self._now()
-        with _seen(self._tables) as moments:
-            facts = replace(self.read(), connections=Connections(), groups=None)
+        """Read once; return the figures that the recount does not find, each with what was found by either.
+
+        Facts that say that they are old are read again: they are not those of this snapshot, and do not say so.
+        """
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            began = self._now()
+            with _seen(self._tables) as moments:
+                facts = replace(self.read(), connections=Connections(), groups=None)
+            if not facts.age_seconds or time.monotonic() > ends_at:
+                break
         self.last = facts
         self.compared += 1
         if not moments:  # facts counted earlier, which say so
@@ -81,7 +90,7 @@ class Oracle:
         return {
             name: (figure, first[name])
             for name, figure in figures
-            if name not in {"method", "drift"} and not _lies_between(figure, first[name], last[name])
+            if name not in {"method", "drift", "age_seconds"} and not _lies_between(figure, first[name], last[name])
         }
 
     def _now(self) -> int:

@@ -11,7 +11,7 @@ from collections import deque
 from operator import lt
 
 from tasker_health.sources.tasker.marks import Ids
-from tasker_health.sources.tasker.relations import Look, Print
+from tasker_health.sources.tasker.relations import Look, Print, Statistics
 
 STATISTICS_LAG_SECONDS = 12.0
 
@@ -19,23 +19,28 @@ STATISTICS_LAG_SECONDS = 12.0
 class Changes:
     """Tells whether what was counted has been changed since.
 
-    Each transition after the first of its entity is an insertion and an update; so updates less insertions plus first
-    transitions stays as it is. An edit in place makes it more, for good; a transaction that is visible before its
-    statistics are makes it more for a while, and a first transition that was rolled back makes it less.
+    Rows deleted, tables replaced, a server started anew and a sequence that was set back (which hands out ids that are
+    settled already) are seen for sure. Two more signs only raise a suspicion:
 
-    A sequence that was set back, as scripts do after a restore, hands out ids that are settled already.
+    * Each transition after the first of its entity is an insertion and an update; so updates less insertions plus
+      first transitions stays as it is. An edit in place makes it more, for good; a transaction that is visible before
+      its statistics are makes it more for a while.
+    * Each insertion becomes visible above the settled ids, or was rolled back. More insertions than that may be rows
+      with ids of somebody's own choice, among those that are settled.
 
     Attributes:
         seen: By what it shows that tables were replaced and rows deleted, when everything was counted.
     """
 
-    def __init__(self, seen: Print, highest: Ids, updated_steps: int | None = None) -> None:
+    def __init__(self, seen: Print, highest: Ids, counted: Statistics | None = None) -> None:
         self.seen = seen
         self._highest = highest
         self._set_back = False
-        self._updated_steps = updated_steps
+        self._counted = counted
+        self._since: float | None = None
         self._least = math.inf
         self._lately: deque[tuple[float, int]] = deque()
+        self._most_unseen = -math.inf
 
     def replaced(self, look: Look) -> bool:
         """Return whether rows were deleted, tables replaced or sequences set back since."""
@@ -43,22 +48,34 @@ class Changes:
         self._highest = look.highest
         return self._set_back or look.seen != self.seen
 
-    def steps_updated(self, look: Look) -> bool:
-        """Return whether steps were updated since this was asked last."""
-        updated, self._updated_steps = self._updated_steps != look.edits[1], look.edits[1]
-        return updated
+    def attributes_changed(self, look: Look) -> bool:
+        """Return whether steps or edges may have been changed without a transition since this was asked last."""
+        before, self._counted = self._counted, look.counted
+        return (
+            before is None
+            or before.steps_updated != look.counted.steps_updated
+            or before.edges_changed != look.counted.edges_changed
+        )
 
-    def edited(self, look: Look, firsts: int) -> bool:
-        """Return whether transitions must have been edited in place.
+    def suspicious(self, look: Look, firsts: int, rows: int) -> bool:
+        """Return whether rows may have been edited in place, or given ids that were settled.
 
         Args:
             look: Of this poll.
             firsts: How many transitions since the full count were the first of their entity.
+            rows: How many rows have become visible since then.
         """
-        balance = look.edits[0] + firsts
+        self._since = look.now if self._since is None else self._since
+        # What was counted already may be reported only now.
+        is_early = look.now < self._since + STATISTICS_LAG_SECONDS
+        edited = self._edited(look.now, look.counted.balance + firsts)
+        unseen = look.counted.inserted - rows
+        hidden, self._most_unseen = unseen > self._most_unseen, max(unseen, self._most_unseen)
+        return not is_early and (edited or hidden)
+
+    def _edited(self, now: float, balance: int) -> bool:
         self._least = min(self._least, balance)
-        self._lately.append((look.now, balance))
-        while len(self._lately) > 1 and self._lately[1][0] <= look.now - STATISTICS_LAG_SECONDS:
+        self._lately.append((now, balance))
+        while len(self._lately) > 1 and self._lately[1][0] <= now - STATISTICS_LAG_SECONDS:
             self._lately.popleft()
-        is_long = self._lately[0][0] <= look.now - STATISTICS_LAG_SECONDS
-        return is_long and min(value for _, value in self._lately) > self._least
+        return min(value for _, value in self._lately) > self._least

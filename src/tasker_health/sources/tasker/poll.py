@@ -26,12 +26,14 @@ class Polled:
     Attributes:
         counts: How many are in each state, of everything that is visible.
         ended: What has ended lately and is not settled, by bucket.
-        firsts: How many transitions since the full count were the first of their entity.
+        rows: How many rows have become visible since the full count.
+        firsts: How many of them were the first transition of their entity.
     """
 
-    def __init__(self, counts: Counts, ended: Buckets, firsts: int) -> None:
+    def __init__(self, counts: Counts, ended: Buckets, rows: int = 0, firsts: int = 0) -> None:
         self.counts = counts
         self.ended = ended
+        self.rows = rows
         self.firsts = firsts
 
 
@@ -52,6 +54,7 @@ class Poll:
         sides = (Moves(), Moves())
         for row in self._relations.rows(connection, self._moves, **_ids(low, settled)):
             moves = sides[row.open]
+            moves.rows += row.number
             moves.firsts += row.number if row.first else 0
             if row.kind == "tasks":
                 moves.new_tasks.append((row.grp, row.number))
@@ -82,7 +85,7 @@ class Poll:
         if folded or settled != low:
             tally.fold(low, settled, folded, ended[False])
         tally.forget(now)
-        return Polled(tally.counts.plus(above), ended[True], tally.firsts + above.firsts)
+        return Polled(tally.counts.plus(above), ended[True], tally.rows + above.rows, tally.firsts + above.firsts)
 
     def _look_at_what_was_touched(
         self, connection: sa.Connection, tally: Tally, low: Ids, settled: Ids, now: float

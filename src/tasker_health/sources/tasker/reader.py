@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import lt
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from tasker_health.sources.tasker import queries
 from tasker_health.sources.tasker.changes import Changes
 from tasker_health.sources.tasker.figures import facts_of, groups_of
 from tasker_health.sources.tasker.full_count import FullCount
-from tasker_health.sources.tasker.marks import Marks
+from tasker_health.sources.tasker.marks import Ids, Marks
 from tasker_health.sources.tasker.poll import NEVER, Poll, Polled
 from tasker_health.sources.tasker.relations import Look, Relations
 from tasker_health.sources.tasker.tally import Tally
@@ -68,11 +69,26 @@ class Counted(NamedTuple):
     state: State | None
 
 
+class Reading(NamedTuple):
+    """What a poll has found.
+
+    Attributes:
+        facts: The figures.
+        replaced: Whether they are wrong: rows were deleted, or tables replaced.
+        suspicious: Whether they may be wrong, and should be verified.
+    """
+
+    facts: Facts
+    replaced: bool
+    suspicious: bool
+
+
 class Verified(NamedTuple):
-    """The figures of one snapshot, counted in both ways."""
+    """The figures of one snapshot, counted in both ways, and a state to go on from if they differ."""
 
     by_tally: Facts
     by_count: Facts
+    state: State
 
 
 class Reader:
@@ -85,58 +101,68 @@ class Reader:
         self._poll = Poll(self._relations, by_group=by_group)
         self._count = FullCount(self._relations, wanted.window_seconds, by_group=by_group)
         self._names: dict[int, str] = {}
+        self._marks = Marks()
+        self._marked: Look | None = None
 
-    def poll(self, connection: sa.Connection, state: State, seconds: float) -> tuple[Facts, bool]:
-        """Return the figures, and whether the tally must be begun anew: something has happened that it cannot see."""
+    def poll(self, connection: sa.Connection, state: State, seconds: float) -> Reading:
+        """Return the figures by the tally, and whether they are to be trusted."""
         look = self._relations.look(connection)
         replaced = state.changes.replaced(look) or not can_tally(look)
         if not replaced:
             state.marks.note(look.highest, look.writers)
         self._begin_snapshot(connection, seconds, queries.POLL)
         polled = self._run(connection, state, look)
-        stale = replaced or state.changes.edited(look, polled.firsts)
-        return self._facts(connection, state.tally, polled, look, CountingMethod.TALLY), stale
+        suspicious = state.changes.suspicious(look, polled.firsts, polled.rows)
+        facts = self._facts(connection, state.tally, polled, look, CountingMethod.TALLY)
+        return Reading(facts, replaced, suspicious)
 
     def count(self, connection: sa.Connection, seconds: float) -> Counted:
         """Return the figures by counting everything, and a state to go on from where one can be had."""
         look, marks = self._settled_look(connection)
         self._begin_snapshot(connection, seconds)
-        low = marks.settled if can_tally(look) else None
-        tally = self._count.run(connection, low or NEVER, look.now)
-        if low is None:
-            whole = Polled(tally.counts, {}, 0)
-            return Counted(self._facts(connection, tally, whole, look, CountingMethod.FULL_COUNT), None)
-        state = State(tally, marks, Changes(look.seen, look.highest, look.edits[1]))
-        polled = self._run(connection, state, look)
-        return Counted(self._facts(connection, tally, polled, look, CountingMethod.TALLY), state)
+        if marks.settled is None or not can_tally(look):
+            tally = self._count.run(connection, NEVER, look.now)
+            facts = self._facts(connection, tally, Polled(tally.counts, {}), look, CountingMethod.FULL_COUNT)
+            return Counted(facts, None)
+        self._marks = Marks()  # those are the tally's own from now on
+        return Counted(*self._counted(connection, look, marks, marks.settled))
 
     def verify(self, connection: sa.Connection, state: State, seconds: float) -> Verified:
         """Return the figures of one snapshot, counted in both ways; *state* is left as it is."""
         look = self._relations.look(connection)
         state.marks.note(look.highest, look.writers)
-        apart = State(state.tally.apart(), state.marks, state.changes)
+        apart, settled = state.tally.apart(), state.marks.settled or state.tally.low
         self._begin_snapshot(connection, seconds)
-        polled = self._poll.run(connection, apart.tally, apart.marks.settled or apart.tally.low, look.now, edited=True)
-        whole = self._count.run(connection, NEVER, look.now)
-        by_tally = self._facts(connection, apart.tally, polled, look, CountingMethod.TALLY)
-        by_count = self._facts(connection, whole, Polled(whole.counts, {}, 0), look, CountingMethod.TALLY)
-        return Verified(by_tally, by_count)
+        polled = self._poll.run(connection, apart, settled, look.now, edited=True)
+        by_tally = self._facts(connection, apart, polled, look, CountingMethod.TALLY)
+        return Verified(by_tally, *self._counted(connection, look, state.marks, apart.low))
+
+    def _counted(self, connection: sa.Connection, look: Look, marks: Marks, low: Ids) -> tuple[Facts, State]:
+        """Count everything, and go on from the ids *low* with a poll in the same snapshot."""
+        state = State(self._count.run(connection, low, look.now), marks, Changes(look.seen, look.highest, look.counted))
+        polled = self._run(connection, state, look)
+        return self._facts(connection, state.tally, polled, look, CountingMethod.TALLY), state
 
     def _run(self, connection: sa.Connection, state: State, look: Look) -> Polled:
-        edited = state.changes.steps_updated(look)
+        edited = state.changes.attributes_changed(look)
         settled = state.marks.settled or state.tally.low
         return self._poll.run(connection, state.tally, settled, look.now, edited=edited)
 
     def _settled_look(self, connection: sa.Connection) -> tuple[Look, Marks]:
-        """Look until some ids are settled, but not for long: a transaction may stay open for hours."""
-        marks = Marks()
+        """Look until some ids are settled, but not for long: a transaction may stay open for hours.
+
+        What was learnt of the writers is kept until it suffices, unless the tables are others by then.
+        """
         for _ in range(_PAUSES):
             look = self._relations.look(connection)
-            marks.note(look.highest, look.writers)
-            if marks.settled is not None or not can_tally(look):
+            before, self._marked = self._marked, look
+            if before is None or before.seen[:2] != look.seen[:2] or any(map(lt, look.highest, before.highest)):
+                self._marks = Marks()  # rows that were deleted change nothing of it
+            self._marks.note(look.highest, look.writers)
+            if self._marks.settled is not None or not can_tally(look):
                 break
             connection.exec_driver_sql(_PAUSE)
-        return look, marks
+        return look, self._marks
 
     def _begin_snapshot(self, connection: sa.Connection, seconds: float, options: str = "") -> None:
         """Make every statement that follows see one moment, which begins only now."""

@@ -20,6 +20,9 @@ KNOWN_VERSIONS = (20250701165431, 20250710110830)
 _TRANSITIONS = (2, 3)
 """Places of the transitions in `Ids`."""
 
+_STEPS = 1
+"""Place of the steps."""
+
 _LOOK_UP_SECONDS = 300.0
 
 
@@ -37,6 +40,22 @@ class Print(NamedTuple):
     deleted: tuple[int, ...]
 
 
+class Statistics(NamedTuple):
+    """How many rows were changed, as the server has counted them so far: late, and of transactions rolled back too.
+
+    Attributes:
+        balance: Updates of transitions less insertions of them.
+        inserted: Insertions into all four tables.
+        steps_updated: Updates of steps.
+        edges_changed: Changes of edges.
+    """
+
+    balance: int
+    inserted: int
+    steps_updated: int
+    edges_changed: int
+
+
 class Look(NamedTuple):
     """What a poll reads before its snapshot.
 
@@ -44,7 +63,7 @@ class Look(NamedTuple):
         highest: The highest ids that were handed out.
         writers: Transactions that write to one of the tables, read afterwards.
         seen: By what it shows that the tables were changed.
-        edits: Updates of transitions less insertions of them, and updates of steps, as the server has counted them.
+        counted: What the server has counted of other changes.
         is_standby: Whether writers' transactions cannot be seen on this server.
         orderly: Whether ids are known to be handed out one by one, by sequences without a cache, and by nothing else.
         now: The server's clock, in seconds since the epoch.
@@ -54,7 +73,7 @@ class Look(NamedTuple):
     highest: Ids
     writers: frozenset[str]
     seen: Print
-    edits: tuple[int, int]
+    counted: Statistics
     is_standby: bool
     orderly: bool
     now: float
@@ -125,7 +144,7 @@ class Relations:
             highest=Ids(*map(max, found.visible, found.handed_out)),
             writers=frozenset(row[0] for row in writers),
             seen=Print(found.server, tuple(zip(found.oids, found.files, strict=True)), tuple(found.deleted)),
-            edits=(updated - inserted, found.updated[1]),
+            counted=Statistics(updated - inserted, sum(found.inserted), found.updated[_STEPS], found.edges_changed),
             is_standby=found.is_standby,
             orderly=self._is_orderly(found.visible, found.handed_out),
             now=found.now,
@@ -185,7 +204,8 @@ def _look_at(ids: dict[str, str], sequences: tuple[_Sequence, ...]) -> str:
     return (
         "SELECT (SELECT max(CAST(version AS bigint)) FROM {migrations}) AS version,"
         # The edges are read only when there is something that may be blocked; that they are missing is said at once.
-        " CAST(:edges AS regclass) AS edges, pg_is_in_recovery() AS is_standby,"
+        " pg_stat_get_tuples_inserted(CAST(:edges AS regclass)) + pg_stat_get_tuples_updated(CAST(:edges AS regclass))"
+        " + pg_stat_get_tuples_deleted(CAST(:edges AS regclass)) AS edges_changed, pg_is_in_recovery() AS is_standby,"
         " CAST(extract(epoch FROM pg_postmaster_start_time()) AS float8) AS server,"
         " CAST(extract(epoch FROM clock_timestamp()) AS float8) AS now,"
         # The cluster's own counters, which every role may read.

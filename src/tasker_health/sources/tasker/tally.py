@@ -108,6 +108,7 @@ class Moves:
         new_steps: How many new steps.
         steps: Transitions of steps: state before, state after, how many.
         firsts: How many transitions are the first of their entity.
+        rows: How many rows these are.
     """
 
     def __init__(self) -> None:
@@ -116,6 +117,7 @@ class Moves:
         self.new_steps = 0
         self.steps: list[tuple[str, str, int]] = []
         self.firsts = 0
+        self.rows = 0
 
     def __bool__(self) -> bool:
         return bool(self.new_tasks or self.tasks or self.new_steps or self.steps)
@@ -131,7 +133,7 @@ class Tally:
         running: When each task that is in progress has last changed, in seconds since the epoch.
         failing: Steps in error of tasks that are alive, by their ids.
         blocked: How many tasks cannot move by themselves.
-        firsts: How many of the transitions that were folded in were the first of their entity.
+        rows, firsts: How many rows were folded in, and how many of them were the first transition of their entity.
         settled: Steps that had failed before and have settled within the window, by their ids.
         oldest_pending: Id and creation (seconds since the epoch) of the pending task with the smallest id.
         pending_from: No task with a smaller id is pending.
@@ -144,7 +146,7 @@ class Tally:
         self.running: dict[int, float] = {}
         self.failing: dict[int, Failing] = {}
         self.blocked = 0
-        self.firsts = 0
+        self.rows = self.firsts = 0
         self.settled: dict[int, Settled] = {}
         self.oldest_pending: tuple[int, float] | None = None
         self.pending_from = 0
@@ -166,6 +168,7 @@ class Tally:
         if since != self.low:
             raise SourceFault(Reason.TIMEOUT, "an earlier poll has ended only now")
         self.counts = self.counts.plus(moves)
+        self.rows += moves.rows
         self.firsts += moves.firsts
         self.window.add(ended.items())
         self.low = low

@@ -56,6 +56,8 @@ class Window:
     def add(self, ended: Iterable[tuple[int, Ended]]) -> None:
         """Add what *ended*, by bucket."""
         for bucket, more in ended:
+            if bucket < self._first:
+                continue
             self.buckets[bucket] = self.buckets.get(bucket, Ended()).plus(more)
             self._sum = self._sum.plus(more)
 
