@@ -14,7 +14,8 @@ import pytest
 from certificates import Authority
 from fakes import FakeClock, settings_of
 from issuer import asking, document, issuer, jwk, token
-from tasker_health.access.gate import AccessFault, Gate
+from tasker_health.access.faults import AccessFault
+from tasker_health.access.gate import Gate
 from tasker_health.access.jwt import JwtAuthenticator
 from tasker_health.access.key_refresh import KeysFault
 from tasker_health.errors import AuthenticationError

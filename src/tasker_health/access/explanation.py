@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from tasker_health.access import ACTION_INDEX, PERMISSION, RESOURCE, User
-from tasker_health.access.gate import AccessFault, Gate
+from tasker_health.access.faults import AccessFault
+from tasker_health.access.gate import Gate
 from tasker_health.errors import AuthenticationError, UnauthorizedError
 from tasker_health.redaction import redacted
 from tasker_health.request import Request

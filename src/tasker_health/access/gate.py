@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import NoneType
 from typing import Any
 
 from tasker_health.access import ACTION_INDEX, PERMISSION, RESOURCE, UNDECIDED, Authenticator, BaseCoordinator, User
+from tasker_health.access.faults import REQUEST, AccessFault, Faults
 from tasker_health.access.limiter import Limiter
 from tasker_health.access.principal import Principal
 from tasker_health.access.ready_made import at_once_of, authenticators_of, coordinator_class_of, fitting
@@ -20,33 +20,13 @@ from tasker_health.access.turns import BusyError
 from tasker_health.counters import AccessCounts
 from tasker_health.deadline import within
 from tasker_health.errors import AuthenticationError, SettingsError, UnauthorizedError
-from tasker_health.reasons import words_of
 from tasker_health.request import Request
 from tasker_health.settings import Settings
 
-log = logging.getLogger(__name__)
-
-
 CHALLENGE = 'Bearer realm="tasker_health"'
 
-_REMEMBERED_SECONDS = 10.0
-"""How long the `configuration` check tells of a fault that was not seen again."""
 
 _NO_USERS = (bool, str, bytes, int, float, dict, list, tuple, set)
-
-
-class AccessFault(Exception):  # noqa: N818 -- not the caller's error but ours: answered with 500
-    """An authenticator or a coordinator broke.
-
-    Attributes:
-        error: The public name of what broke.
-        words: Why, for the log and the operator.
-    """
-
-    def __init__(self, error: str, words: str) -> None:
-        super().__init__(error)
-        self.error = error
-        self.words = words
 
 
 class Gate:
@@ -86,8 +66,7 @@ class Gate:
         self.must_be_permitted = auth.authorization_enabled
         self._timeout_seconds = auth.timeout_seconds
         self._limiter = Limiter(auth.failures_per_minute, auth.trusted_proxies)
-        self._broken: dict[str, tuple[float, str]] = {}
-        self._told_busy_until = 0.0
+        self._faults = Faults()
         self.counts = AccessCounts()
 
     @property
@@ -102,12 +81,8 @@ class Gate:
         return not self.authenticators and not self.must_be_permitted
 
     def problems(self) -> list[str]:
-        """Return what broke within the last seconds, for the `configuration` check.
-
-        Not for ever: one odd request would otherwise keep this process out of service until the next good one.
-        """
-        now = time.monotonic()
-        return [problem for until, problem in self._broken.values() if now < until]
+        """Return what broke within the last seconds, for the `configuration` check."""
+        return self._faults.problems()
 
     async def admit(self, request: Request) -> Any:
         """Return the user who sent *request* (`None`: nobody known) when they may read the status.
@@ -117,6 +92,7 @@ class Gate:
             UnauthorizedError: Not permitted.
             AccessFault: The authenticator or the coordinator broke.
         """
+        REQUEST.set(request)
         try:
             user = await self.identify(request)
             await self.authorize(user)
@@ -149,6 +125,7 @@ class Gate:
 
     async def ask_authenticator(self, authenticator: Authenticator, request: Request) -> Any:
         """Return whom *authenticator* alone knows as the sender of *request*. Raises as `admit`."""
+        REQUEST.set(request)
         if request.headers("transfer-encoding"):
             # Some servers (uvicorn with httptools) put what comes behind a chunked body among the headers: past the
             # proxy that vouches for them.
@@ -174,7 +151,9 @@ class Gate:
         elif self.must_be_permitted:
             answer = await self._ask("Authorization", lambda: self._coordinate(user))
             if answer is not None:
-                raise self._fault("Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None"))
+                raise self._faults.broke(
+                    "Authorization", TypeError(f"authorize answered {type(answer).__name__}, not None")
+                )
 
     async def may_see_detail(self, user: Any) -> bool:
         """Return whether *user*, who was admitted, is shown what is in no anonymous answer. Raises as `admit`."""
@@ -188,9 +167,10 @@ class Gate:
         kind = type(user).__name__
         is_user = user is None or self._is_user(user)
         if issubclass(type(user), _NO_USERS) or (not is_user and inspect.isroutine(user)):
-            raise self._fault("Authentication", TypeError(f"the authenticator answered {kind}, no user"))
+            raise self._faults.broke("Authentication", TypeError(f"the authenticator answered {kind}, no user"))
         if not is_user:
-            log.warning("a user of type %s has no tasker_admin and has_tasker_permission: refused", kind)
+            words = f"a user of type {kind} has no tasker_admin and has_tasker_permission: refused"
+            self._faults.tell("user", words, logging.WARNING)
             raise UnauthorizedError(f"Not authorized to {ACTION_INDEX} on {RESOURCE}")
 
     def _is_user(self, user: Any) -> bool:
@@ -198,19 +178,19 @@ class Gate:
         try:
             return isinstance(user, User)
         except Exception as error:  # noqa: BLE001 -- as below
-            raise self._fault("Authentication", error) from None
+            raise self._faults.broke("Authentication", error) from None
 
     def _heard(self, what: str, call: Callable[[], Any]) -> Any:
         """Return what *call*, which never waits, answers. Raises as `admit`."""
         try:
             answer = call()
         except AuthenticationError:
-            self._broken.pop(what, None)
+            self._faults.mended(what)
             raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, it fails closed
-            raise self._fault(what, error) from None
+            raise self._faults.broke(what, error) from None
         if answer is not UNDECIDED:
-            self._broken.pop(what, None)
+            self._faults.mended(what)
         return answer
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
@@ -219,16 +199,13 @@ class Gate:
         try:
             answer = await within(call(), self._timeout_seconds)
         except (AuthenticationError, UnauthorizedError):
-            self._broken.pop(what, None)
+            self._faults.mended(what)
             raise
         except BusyError:
-            if time.monotonic() >= self._told_busy_until:  # a flood must not fill the log
-                self._told_busy_until = time.monotonic() + _REMEMBERED_SECONDS
-                log.warning("%s: too many callers at once; some are refused", what.lower())
-            raise AccessFault(f"{what} Configuration Error", "too many callers at once") from None
+            raise self._faults.busy(what) from None
         except Exception as error:  # noqa: BLE001 -- whatever it is, it fails closed
-            raise self._fault(what, error) from None
-        self._broken.pop(what, None)
+            raise self._faults.broke(what, error) from None
+        self._faults.mended(what)
         return answer
 
     async def _authenticate(self, authenticator: Authenticator, request: Request) -> Any:
@@ -249,9 +226,3 @@ class Gate:
             return await authorize(RESOURCE, ACTION_INDEX, {})
         answer = await in_free_thread(lambda: authorize(RESOURCE, ACTION_INDEX, {}), "coordinator")
         return await answer if inspect.isawaitable(answer) else answer
-
-    def _fault(self, what: str, error: Exception) -> AccessFault:
-        words = words_of(error)
-        log.error("%s failed closed: %s", what.lower(), words)
-        self._broken[what] = (time.monotonic() + _REMEMBERED_SECONDS, f"{what.lower()} broke: {words}")
-        return AccessFault(f"{what} Configuration Error", words)

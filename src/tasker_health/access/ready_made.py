@@ -35,7 +35,25 @@ def authenticators_of(settings: AuthSettings) -> list[Authenticator]:
     Raises:
         ConfigurationError: One does not import or fit, or says itself what is wrong with it.
     """
-    return [_authenticator(path, settings) for path in settings.authenticator_class]
+    named = settings.authenticator_class
+    if twice := [path for path in named if named.count(path) > 1]:
+        raise SettingsError(_AUTHENTICATOR, repr(twice[0]), "is named twice; name it once")
+    _require_readers(settings)
+    return [_authenticator(path, settings) for path in named]
+
+
+def _require_readers(settings: AuthSettings) -> None:
+    """Refuse settings that nothing reads: they look as if they kept somebody out.
+
+    A class of somebody's own may read whatever it likes.
+    """
+    if any(path not in AUTHENTICATORS for path in settings.authenticator_class):
+        return
+    given = {"tokens": settings.tokens, "basic": settings.users, "jwt": settings.jwt, "mtls": settings.mtls.callers}
+    keys = {"tokens": "tokens", "basic": "users", "jwt": "jwt", "mtls": "mtls.callers"}
+    for name, group in given.items():
+        if group and name not in settings.authenticator_class:
+            raise SettingsError(f"auth.{keys[name]}", "set", f"nothing reads it; add {name} to {_AUTHENTICATOR}")
 
 
 def coordinator_class_of(settings: AuthSettings) -> type[Any] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tasker_health.access import PERMISSION
-from tasker_health.access.gate import AccessFault, Gate
+from tasker_health.access.faults import AccessFault
+from tasker_health.access.gate import Gate
 from tasker_health.errors import AuthenticationError, UnauthorizedError
 from tasker_health.model import Problem
 from tasker_health.request import Request

@@ -17,7 +17,8 @@ from fakes import settings_of
 from loop import in_loop
 from tasker_health.access import PERMISSION, hashing
 from tasker_health.access.basic import BasicAuthenticator, KnownUser
-from tasker_health.access.gate import AccessFault, Gate
+from tasker_health.access.faults import AccessFault
+from tasker_health.access.gate import Gate
 from tasker_health.access.hashing import PasswordHash
 from tasker_health.access.principal import Principal
 from tasker_health.access.turns import BusyError

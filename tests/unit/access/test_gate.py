@@ -12,7 +12,8 @@ import pytest
 
 from fakes import settings_of
 from tasker_health.access import PERMISSION, BaseCoordinator
-from tasker_health.access.gate import AccessFault, Gate
+from tasker_health.access.faults import AccessFault
+from tasker_health.access.gate import Gate
 from tasker_health.access.hashing import digest_of
 from tasker_health.access.principal import Principal
 from tasker_health.access.roles import RolesCoordinator
@@ -229,7 +230,7 @@ def test_a_fault_is_forgotten_after_a_while(monkeypatch):
     assert outcome(gate) == 500
     assert gate.problems()
     now = time.monotonic()
-    monkeypatch.setattr("tasker_health.access.gate.time.monotonic", lambda: now + 60)
+    monkeypatch.setattr("tasker_health.access.faults.time.monotonic", lambda: now + 60)
     assert gate.problems() == []
 
 
