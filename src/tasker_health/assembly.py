@@ -95,30 +95,38 @@ def _source(settings: Settings, name: str, source: SourceSettings) -> Source:
         return _tasker(settings, name, source)
     from tasker_health.sources.dbos import DbosSource
 
+    url = _url_of(settings, name, source)
     return DbosSource(
         name,
-        _database(settings, _url_of(settings, name, source)),
+        _database(settings, url),
+        _counting(settings, source, url),
         schema=source.schema_name or "dbos",
         window_seconds=settings.health.metrics_window_seconds,
         stuck_after_seconds=settings.health.stuck_after_seconds,
         attempts_recorded=source.attempts_recorded,
+        full_count_timeout_seconds=source.full_count_timeout_seconds,
     )
 
 
-def _tasker(settings: Settings, name: str, source: SourceSettings) -> Source:
+def _counting(settings: Settings, source: SourceSettings, url: str) -> Database:
+    """Return the database over another connection, on which counting everything may take long."""
     from tasker_health.database import Database
-    from tasker_health.sources.tasker import TaskerSource, Wanted
 
-    url = _url_of(settings, name, source)
-    counting = Database(
+    return Database(
         url,
         connect_timeout_seconds=settings.database.connect_timeout_seconds,
         statement_timeout_seconds=source.full_count_timeout_seconds,
     )
+
+
+def _tasker(settings: Settings, name: str, source: SourceSettings) -> Source:
+    from tasker_health.sources.tasker import TaskerSource, Wanted
+
+    url = _url_of(settings, name, source)
     return TaskerSource(
         name,
         _database(settings, url),
-        counting,
+        _counting(settings, source, url),
         Wanted(
             schema=source.schema_name or "public",
             window_seconds=settings.health.metrics_window_seconds,

@@ -167,6 +167,9 @@ class Database:
                 self._connection = None
             await self._discard(connection)
             raise
+        if self._connection is not connection:
+            # The asker has given up meanwhile, and nobody else will close it.
+            await self._discard(connection)
         return answer
 
     async def _discard(self, connection: AsyncConnection) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import dbos._migration as migrations
+import msgspec
 import sqlalchemy as sa
 
 import canary
@@ -18,7 +19,7 @@ from contract.backend import STUCK_AFTER_SECONDS, WINDOW_SECONDS, Backend, Rows
 from contract.dbos_recount import Recount
 from servers import PostgresServer, sync_url
 from tasker_health.database import Database
-from tasker_health.model import Durations, Facts
+from tasker_health.model import CountingMethod, Durations, Facts
 from tasker_health.sources.dbos import DbosSource
 
 READER_PASSWORD = canary.secret("reader")
@@ -77,6 +78,11 @@ class DbosBackend(Backend):
         windows = (WINDOW_SECONDS * 1000, STUCK_AFTER_SECONDS * 1000)
         return Recount(raw["workflow_status"], raw["operation_outputs"], round(now_ms), *windows).facts()
 
+    def differences(self, facts: Facts, raw: Rows, now_ms: float) -> dict[str, Any]:
+        """Return the figures that a recount does not find; it knows nothing of ways to count."""
+        assert facts.method is CountingMethod.TALLY
+        return super().differences(msgspec.structs.replace(facts, method=None, drift=None), raw, now_ms)
+
     def write(self, history: Rows, now_ms: float) -> None:
         """Add *history* as it would be at *now_ms*, and commit."""
         with self.engine.begin() as connection:
@@ -104,6 +110,14 @@ class DbosBackend(Backend):
         with self.engine.connect().execution_options(isolation_level=self._snapshot) as connection:
             rows = {name: connection.execute(sa.select(self._table(name))).mappings() for name in self.tables}
             return {name: [dict(row) for row in found] for name, found in rows.items()}
+
+    def rows_in(self, connection: sa.Connection) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return every task and every operation as *connection* sees them."""
+        tasks, operations = (
+            [dict(row) for row in connection.execute(sa.select(self._table(name))).mappings()]
+            for name in ("workflow_status", "operation_outputs")
+        )
+        return tasks, operations
 
     def set_versions(self, versions: Iterable[int]) -> None:
         """Let the tables say that they are of *versions*."""

@@ -19,14 +19,27 @@ from contract.backend import Rows
 from contract.dbos_backend import DbosBackend, DbosOnPostgres, DbosOnSqlite
 from contract.dbos_history import DAY, Life
 from contract.dbos_recount import Recount
+from integration.dbos_writers import Writer
 from servers import sync_url, wait_until
 from tasker_health.database import Database
 from tasker_health.model import Connections, Facts
-from tasker_health.sources.dbos import DbosSource, table_names
+from tasker_health.sources.dbos import DbosSource, reader, table_names
 
 APPLICATION = Path(__file__).parent / "dbos_application.py"
 WINDOW_SECONDS = 3600
 STUCK_AFTER_SECONDS = 1
+
+STEPS_WALKED = re.compile(
+    r"^(SCAN (o|last|z)\b(?!.*(PRIMARY KEY|MIN|MAX))|.*Seq Scan on operation_outputs)", re.MULTILINE
+)
+TASKS_WALKED = re.compile(r"^(SCAN (w|workflow_status)$|.*Seq Scan on workflow_status)", re.MULTILINE)
+
+
+@pytest.fixture(params=[reader.FEW, -1], ids=["few_are_counted", "tally"], autouse=True)
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """So few tasks are counted each time; with -1 there is always a tally."""
+    monkeypatch.setattr(reader, "FEW", request.param)
+    return request.param
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -39,11 +52,13 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def read(url: str) -> Iterator[Callable[[], Facts]]:
-    """A function that reads the source, without the server's connections, which come and go."""
+    """A function that reads the source, without the server's connections, which come and go, and how it counts."""
     windows = {"window_seconds": WINDOW_SECONDS, "stuck_after_seconds": STUCK_AFTER_SECONDS}
     source = DbosSource("dbos", Database(url), **windows)
     with asyncio.Runner() as runner:
-        yield lambda: msgspec.structs.replace(runner.run(source.read(30)), connections=Connections())
+        without = {"connections": Connections(), "method": None, "drift": None}
+        yield lambda: msgspec.structs.replace(runner.run(source.read(30)), **without)
+        assert runner.run(source.verify(30)) == 0
         runner.run(source.close())
 
 
@@ -122,17 +137,23 @@ def test_no_figure_is_had_by_walking_through_every_step(kind: str, request: pyte
             rows = connection.exec_driver_sql(f"{prefix} {statement}", parameters)
             plans.append("\n".join([statement, *(str(row[-1]) for row in rows)]))
 
-    sa.event.listen(sa.Engine, "before_cursor_execute", explain)
     source = tables.source()
     with asyncio.Runner() as runner:
-        facts = runner.run(source.read(30))
+        sa.event.listen(sa.Engine, "before_cursor_execute", explain)
+        first, counting = runner.run(source.read(30)), plans[:]
+        with contextlib.closing(Writer(tables.url, 1)) as writer:
+            writer.start_and_fail_once()
+        plans.clear()
+        second = runner.run(source.read(30))
+        sa.event.remove(sa.Engine, "before_cursor_execute", explain)
         runner.run(source.close())
-    sa.event.remove(sa.Engine, "before_cursor_execute", explain)
 
-    assert facts.total == 8000
-    assert sum("operation_outputs" in plan for plan in plans) == 4
-    walks = re.compile(r"^(SCAN (o|last|z)\b|.*Seq Scan on operation_outputs)", re.MULTILINE)
-    assert [plan for plan in plans if walks.search(plan)] == []
+    assert (first.total, second.total) == (8000, 8001)
+    assert second.retry_queue == 1
+    assert sum("operation_outputs" in plan for plan in counting) >= 4
+    assert [plan for plan in counting if STEPS_WALKED.search(plan)] == []
+    assert sum("operation_outputs" in plan for plan in plans) >= 4
+    assert [plan for plan in plans if STEPS_WALKED.search(plan) or TASKS_WALKED.search(plan)] == []
 
 
 def _double(tables: DbosBackend, times: int) -> None:
@@ -146,6 +167,7 @@ def _double(tables: DbosBackend, times: int) -> None:
         for table, columns in same.items():
             values = f"SELECT workflow_uuid || '-{turn}', {columns} FROM {names[table]}"
             tables.execute(f"INSERT INTO {names[table]} (workflow_uuid, {columns}) {values}")
+    tables.execute(f"UPDATE {names['operation_outputs']} SET retention_timestamp = completed_at_epoch_ms")
     if tables.schema:
         tables.execute("ANALYZE")  # SQLite plans without, as DBOS leaves it
 

@@ -147,7 +147,7 @@ class SourceSettings(Group):
     )
     most_groups: Count = Field(20, description="tasker: so many of them are told apart, the rest is `other`.")
     full_count_timeout_seconds: PositiveSeconds = Field(
-        300, description="tasker: longest time of counting everything, at the start and where a tally cannot be kept."
+        300, description="Longest time of counting everything, at the start and where a tally cannot be kept."
     )
     checkpoint_file: str | None = Field(
         None, description="tasker: file in which the tally waits over a restart; unset: everything is counted again."

@@ -16,7 +16,7 @@ from tasker_health.sources.tasker.marks import Ids, Marks
 from tasker_health.sources.tasker.reader import State, Wanted
 from tasker_health.sources.tasker.relations import Print
 from tasker_health.sources.tasker.tally import Counts, Failing, Settled, Tally
-from tasker_health.sources.tasker.window import Ended
+from tasker_health.sources.window import Ended
 
 log = logging.getLogger(__name__)
 

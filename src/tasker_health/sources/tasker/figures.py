@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from tasker_health.model import Connections, Durations, Facts
 from tasker_health.sources import States, no_tasks
 from tasker_health.sources.tasker.tally import OTHER, STATES, Counts, Tally
-from tasker_health.sources.tasker.window import Buckets
+from tasker_health.sources.window import Buckets
 
 Groups = dict[str, States]
 

@@ -11,7 +11,7 @@ from tasker_health.sources.tasker import queries
 from tasker_health.sources.tasker.marks import Ids
 from tasker_health.sources.tasker.relations import Relations
 from tasker_health.sources.tasker.tally import Counts, Failing, Moves, Settled, Tally
-from tasker_health.sources.tasker.window import Buckets, Ended
+from tasker_health.sources.window import Buckets, Ended
 
 Sides = tuple[Buckets, Buckets]
 """What is settled, and what is not."""

@@ -11,7 +11,7 @@ from tasker_health.errors import SourceFault
 from tasker_health.model import Reason
 from tasker_health.sources import State
 from tasker_health.sources.tasker.marks import Ids
-from tasker_health.sources.tasker.window import Buckets, Window
+from tasker_health.sources.window import Buckets, Window
 
 PENDING = "pending"
 STATES: dict[str, State] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasker_health.sources.tasker.window import Ended, Window
+from tasker_health.sources.window import Ended, Window
 
 ENDED = Ended(completed=1, failed=2, timed_tasks=3, task_ms=4, timed_steps=5, step_ms=6)
 

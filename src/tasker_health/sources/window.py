@@ -8,7 +8,7 @@ from copy import copy
 from operator import add, sub
 from typing import NamedTuple
 
-_MOST_BUCKETS = 3600
+MOST_BUCKETS = 3600
 
 
 class Ended(NamedTuple):
@@ -34,16 +34,16 @@ Buckets = dict[int, Ended]
 
 
 class Window:
-    """Sums of what ended within the last *seconds*, by buckets of at least a second.
+    """Sums of what ended within the last *seconds*, by buckets of *bucket_seconds*; as a rule of at least a second.
 
     Attributes:
         bucket_seconds: Width of a bucket.
         buckets: What ended, by bucket: the second since the epoch divided by the width.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, bucket_seconds: float | None = None) -> None:
         self.seconds = seconds
-        self.bucket_seconds = max(1.0, seconds / _MOST_BUCKETS)
+        self.bucket_seconds = bucket_seconds or max(1.0, seconds / MOST_BUCKETS)
         self.buckets: Buckets = {}
         self._sum = Ended()
         self._first: float = -math.inf

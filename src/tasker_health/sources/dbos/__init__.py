@@ -1,0 +1,79 @@
+"""The source `dbos`: DBOS 3.x on SQLite and PostgreSQL, at a cost that does not grow with what ever happened.
+
+What its tables tell (DBOS documentation, "System tables", and its schema as of migration 125):
+
+* `workflow_status` is a task: ENQUEUED and DELAYED are pending, PENDING is running, SUCCESS completed, ERROR and
+  MAX_RECOVERY_ATTEMPTS_EXCEEDED failed, CANCELLED cancelled.
+* `operation_outputs` is a step; DBOS' own operations (`DBOS.sleep`, ...) and the starts of child workflows are not.
+  The attempts of one step are the rows of one function name in one workflow, in the order of `function_id`.
+* A failed attempt will be tried again when its workflow is alive and has recorded no later step. It is in backoff
+  while a durable sleep recorded after it has not ended: such a row holds its wake time from its beginning.
+* Retention may delete a task before its steps: those count in the average of steps, and in nothing else.
+* A completion that lies ahead of the database's clock, because a worker's is ahead, is within the window.
+* DBOS keeps no heartbeat, so whether a worker is dead cannot be known: `blocked` is `None`. Work that a dead worker
+  left behind shows as `stuck`.
+
+DBOS changes tasks in place. Those that are alive are counted each time, by partial indexes of DBOS; those that have
+ended, and steps, are kept in a tally (`tally.py`) by the times at which they were written (`postgresql.py`,
+`sqlite.py`). That the two together are as many as there are tasks shows what the tally cannot see.
+"""
+
+from __future__ import annotations
+
+from tasker_health.database import Database
+from tasker_health.errors import ConfigurationError
+from tasker_health.sources.dbos.reader import Reader, State, Wanted
+from tasker_health.sources.dbos.tables import DIALECTS, KNOWN_VERSIONS, table_names
+from tasker_health.sources.tallied import TalliedSource
+
+__all__ = ["KNOWN_VERSIONS", "DbosSource", "table_names"]
+
+
+class DbosSource(TalliedSource[State]):
+    """Reads the tables of DBOS.
+
+    Args:
+        name: Its name in the answer.
+        database: Where DBOS keeps its system tables, over a connection of this source's own.
+        counting: The same over another connection, for counting everything; `None`: one is made.
+        schema: PostgreSQL schema of the tables.
+        window_seconds: Window of averages and ratios.
+        stuck_after_seconds: A running task without a recorded change for so long is stuck.
+        attempts_recorded: Whether every attempt is a step of its own; if not, the retry figures are `None`.
+        full_count_timeout_seconds: Longest time of one full count.
+
+    Raises:
+        ConfigurationError: DBOS does not run on this kind of database.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        counting: Database | None = None,
+        *,
+        schema: str = "dbos",
+        window_seconds: float = 3600,
+        stuck_after_seconds: float = 900,
+        attempts_recorded: bool = True,
+        full_count_timeout_seconds: float = 300,
+    ) -> None:
+        if database.dialect not in DIALECTS:
+            raise ConfigurationError(f"sources.{name}.url: DBOS runs on sqlite and postgresql, not {database.dialect}")
+        if counting is None:
+            url = database.url.render_as_string(hide_password=False)
+            counting = Database(url, statement_timeout_seconds=full_count_timeout_seconds)
+        wanted = Wanted(
+            database.dialect,
+            schema,
+            window_ms=round(window_seconds * 1000),
+            stuck_ms=round(stuck_after_seconds * 1000),
+            retries=attempts_recorded,
+        )
+        super().__init__(
+            name,
+            database,
+            counting,
+            Reader(wanted),
+            full_count_timeout_seconds=full_count_timeout_seconds,
+        )

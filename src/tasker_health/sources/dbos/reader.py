@@ -1,0 +1,124 @@
+"""Reads DBOS' tables in a snapshot: by a poll of the tally where there is one, or by counting everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from tasker_health.model import CountingMethod, Facts
+from tasker_health.sources.dbos.changes import Changes
+from tasker_health.sources.dbos.figures import facts_of
+from tasker_health.sources.dbos.full_count import NEVER, FullCount
+from tasker_health.sources.dbos.poll import Poll
+from tasker_health.sources.dbos.postgresql import PostgresMoments
+from tasker_health.sources.dbos.sqlite import SqliteMoments
+from tasker_health.sources.dbos.tables import Look, Tables
+from tasker_health.sources.dbos.tally import Tally
+from tasker_health.sources.tallied import Counted, Verified
+
+FEW = 1000
+"""So few tasks are counted each time, which costs no more than a tally."""
+
+_PAUSES = 25
+_PAUSE = "SELECT pg_catalog.pg_sleep(0.02)"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for.
+
+    Attributes:
+        dialect: `sqlite` or `postgresql`.
+        schema: Of the tables, on PostgreSQL.
+        window_ms: Of averages and ratios.
+        stuck_ms: A running task without a change for so long is stuck.
+        retries: Whether each attempt of a step is recorded, so that retries can be counted.
+    """
+
+    dialect: str
+    schema: str
+    window_ms: int
+    stuck_ms: int
+    retries: bool
+
+
+class State:
+    """What is known between two polls.
+
+    Attributes:
+        tally: The counts.
+        changes: Tells whether the tally has become wrong.
+        moment: Of the last poll: nothing was written when that of the next one is equal; `None`: there was none.
+    """
+
+    def __init__(self, tally: Tally, changes: Changes) -> None:
+        self.tally = tally
+        self.changes = changes
+        self.moment: object = None
+
+
+class Reader:
+    """Reads what is *wanted* over connections that are handed to it."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        tables = Tables(wanted.dialect, wanted.schema)
+        self._moments = PostgresMoments(tables) if wanted.dialect == "postgresql" else SqliteMoments(tables)
+        self._poll = Poll(tables, wanted.stuck_ms, retries=wanted.retries)
+        self._count = FullCount(tables, self._poll, wanted.window_ms, retries=wanted.retries)
+
+    def poll(self, connection: sa.Connection, state: State, seconds: float) -> tuple[Facts, bool]:
+        """Return the figures, and whether the tally must be begun anew: something has happened that it cannot see."""
+        look = self._moments.begin(connection, seconds)
+        tally = state.tally
+        replaced = look.seen != state.changes.seen or look.settled is None
+        if look.moment == state.moment:
+            self._poll.look_again(connection, tally, look.now)
+        elif tally.total <= FEW and look.settled is not None:
+            tally = state.tally = self._count.run(connection, look.settled, look.now)
+            state.changes = Changes(look.seen, look.now / 1000)
+            replaced = False
+        else:
+            self._poll.run(connection, tally, look.settled or tally.low, look.now)
+        state.moment = look.moment
+        stale = replaced or not tally.balanced or self._unseen(state, look)
+        return self._facts(tally, look, CountingMethod.TALLY), stale
+
+    def count(self, connection: sa.Connection, seconds: float) -> Counted[State]:
+        """Return the figures by counting everything, and a state to go on from where one can be had."""
+        look = self._settled_look(connection, seconds)
+        tally = self._count.run(connection, look.settled or NEVER, look.now)
+        if look.settled is None:
+            return Counted(self._facts(tally, look, CountingMethod.FULL_COUNT), None)
+        state = State(tally, Changes(look.seen, look.now / 1000))
+        return Counted(self._facts(tally, look, CountingMethod.TALLY), state)
+
+    def verify(self, connection: sa.Connection, state: State, seconds: float) -> Verified[State]:
+        """Return the figures of one snapshot, counted in both ways; *state* is left as it is."""
+        look = self._moments.begin(connection, seconds)
+        apart = state.tally.apart()
+        self._poll.run(connection, apart, look.settled or apart.low, look.now)
+        whole = self._count.run(connection, look.settled or NEVER, look.now)
+        by_tally, by_count = (self._facts(tally, look, CountingMethod.TALLY) for tally in (apart, whole))
+        went_on = State(whole, Changes(look.seen, look.now / 1000)) if look.settled else None
+        return Verified(by_tally, by_count, went_on)
+
+    def _unseen(self, state: State, look: Look) -> bool:
+        if look.inserted is None:
+            return False
+        return state.changes.unseen(state.tally.total - look.inserted, look.now / 1000)
+
+    def _settled_look(self, connection: sa.Connection, seconds: float) -> Look:
+        """Look until something is settled, but not for long: a transaction may stay open for hours."""
+        look = self._moments.begin(connection, seconds)
+        for _ in range(_PAUSES):
+            if look.settled is not None or look.is_standby:
+                break
+            connection.exec_driver_sql(_PAUSE)
+            look = self._moments.begin(connection, seconds)
+        return look
+
+    def _facts(self, tally: Tally, look: Look, method: CountingMethod) -> Facts:
+        wanted = self._wanted
+        return facts_of(tally, look.now, wanted.stuck_ms, look.connections, method, retries=wanted.retries)
