@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from msgspec.structs import asdict, replace
 
 from contract.dbos_backend import DbosBackend
 from contract.dbos_recount import Recount
+from server import PATIENCE_SECONDS
 from tasker_health.model import Connections, Facts
 
 Row = dict[str, Any]
@@ -50,10 +52,17 @@ class Oracle:
         self._runner.close()
 
     def differences(self) -> dict[str, Any]:
-        """Read once; return the figures that the recount does not find, each with what was found by either."""
-        began = self._tables.now_ms()
-        with self._seen() as moments:
-            facts = replace(self.read(), connections=Connections(), method=None, drift=None)
+        """Read once; return the figures that the recount does not find, each with what was found by either.
+
+        Facts that say that they are old are read again: they are not those of this snapshot, and do not say so.
+        """
+        ends_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            began = self._tables.now_ms()
+            with self._seen() as moments:
+                facts = replace(self.read(), connections=Connections(), method=None, drift=None)
+            if not facts.age_seconds or time.monotonic() > ends_at:
+                break
         self.compared += 1
         if not moments:
             return {"age_seconds": (facts.age_seconds, 0)}

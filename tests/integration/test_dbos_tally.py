@@ -135,7 +135,8 @@ def test_nothing_is_read_of_the_tasks_while_nothing_is_written(tables: DbosBacke
     with _writers(tables, 8) as (_, step):
         for _ in range(1000):
             step()
-    assert oracle.differences() == {}
+    for _ in range(2):  # after a full count the first reading looks at the tables once more
+        assert oracle.differences() == {}
     asked: list[str] = []
 
     def note(_connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:

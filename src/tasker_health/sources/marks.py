@@ -10,6 +10,7 @@ A prepared transaction (two-phase commit) goes on under another name, so while t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
@@ -29,14 +30,20 @@ class Marks(Generic[Ids]):
     def __init__(self) -> None:
         self.settled: Ids | None = None
         self._waiting: list[tuple[Ids, frozenset[str]]] = []
+        self._noted_at = -math.inf
 
-    def note(self, highest: Ids, writers: frozenset[str]) -> None:
+    def note(self, highest: Ids, writers: frozenset[str], at: float = 0) -> None:
         """Learn from the *highest* ids, read first, and from *writers*, read after them.
 
         Args:
             highest: The highest id handed out, by table.
             writers: Virtual transaction ids that held a writer's lock on any of the tables (`pg_locks`).
+            at: When the ids were read. What another connection has read before that is not learnt from after it: a
+                transaction that began in between would be in neither list of writers.
         """
+        if at < self._noted_at:
+            return
+        self._noted_at = at
         self._waiting.append((highest, writers))
         if not any(writer.startswith(_PREPARED) for writer in writers):
             ended = [ids for ids, then in self._waiting if not then & writers]

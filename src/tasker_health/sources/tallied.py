@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-import sqlalchemy as sa
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from tasker_health.database import Database
 from tasker_health.deadline import retrieve
 from tasker_health.errors import DatabaseFault, SourceFault
-from tasker_health.model import Facts, Reason
+from tasker_health.model import CountingMethod, Facts, Reason
+from tasker_health.sources.difference import difference
+from tasker_health.sources.reader import Checkpoint, Counted, Reader, Verified
 
 log = logging.getLogger(__name__)
 
@@ -22,53 +23,17 @@ _COUNTS_SHARE = 0.05
 
 _VERIFY_SHARE = 0.005
 _VERIFY_LEAST_SECONDS = 600.0
+_SUSPECT_SHARE = 0.01
+_SUSPECT_LEAST_SECONDS = 5.0
+"""The same when something has raised a suspicion; transactions that are rolled back do."""
+
+_MOST_DRIFTS, _DISTRUST_SECONDS = 3, 3600.0
+"""After so many drifts within that time the tally is given up for as long: ids come otherwise than in a row."""
+
 _INLINE_SHARE = 0.25
 """A count that lasted for less than this share of the deadline is waited for."""
 
 S = TypeVar("S")
-
-
-class Counted(NamedTuple, Generic[S]):
-    """What a full count has found.
-
-    Attributes:
-        facts: The figures.
-        state: For polls to go on from; `None` where none can.
-    """
-
-    facts: Facts
-    state: S | None
-
-
-class Verified(NamedTuple, Generic[S]):
-    """The figures of one snapshot, counted in both ways, and a state to go on from; `None` where none can."""
-
-    by_tally: Facts
-    by_count: Facts
-    state: S | None
-
-
-class Reader(Protocol[S]):
-    """Reads an engine's tables over connections that are handed to it."""
-
-    def poll(self, connection: sa.Connection, state: S, seconds: float) -> tuple[Facts, bool]:
-        """Return the figures, and whether the tally must be begun anew: something has happened that it cannot see."""
-
-    def count(self, connection: sa.Connection, seconds: float) -> Counted[S]:
-        """Return the figures by counting everything, and a state to go on from where one can be had."""
-
-    def verify(self, connection: sa.Connection, state: S, seconds: float) -> Verified[S]:
-        """Return the figures of one snapshot, counted in both ways; *state* is left as it is."""
-
-
-class Checkpoint(Protocol[S]):
-    """Where a tally waits while nothing runs."""
-
-    async def restored(self) -> S | None:
-        """Return what was kept, once; `None` when there is nothing to be believed."""
-
-    async def keep(self, state: S, *, now: bool = False) -> None:
-        """Keep *state*: once in a while, or *now*."""
 
 
 class TalliedSource(Generic[S]):
@@ -81,7 +46,7 @@ class TalliedSource(Generic[S]):
         reader: Reads the engine's tables.
         full_count_timeout_seconds: Longest time of one full count.
         checkpoint: Where the tally waits while nothing runs; `None`: nowhere.
-        verify: Whether the tally is verified in the background.
+        verify: Whether the tally is verified in the background from time to time, without a suspicion.
 
     Attributes:
         drift: By how much the latest verification found the tally wrong; `None`: there was none yet.
@@ -109,12 +74,14 @@ class TalliedSource(Generic[S]):
         self._checkpoint = checkpoint
         self._verifies = verify
         self._state: S | None = None
-        self._counted: tuple[float, Facts] | None = None
+        self._latest: tuple[float, Facts] | None = None
         self._count: asyncio.Task[Facts] | None = None
         self._count_seconds = 0.0
         self._count_ended = 0.0
         self._verification: asyncio.Task[int] | None = None
         self._verified_at = 0.0
+        self._drifts: list[float] = []
+        self._distrusted_until = 0.0
 
     async def read(self, deadline_seconds: float) -> Facts:
         """Return the facts of one snapshot. See `Source.read`."""
@@ -124,15 +91,18 @@ class TalliedSource(Generic[S]):
         if self._state is None:
             return await self._from_full_count(ends_at)
         state = self._state
-        facts, stale = await self._database.run(
+        began = time.monotonic()
+        found = await self._database.run(
             lambda connection: self._reader.poll(connection, state, deadline_seconds), deadline_seconds=deadline_seconds
         )
-        if stale:
-            return await self._afresh(facts, ends_at)
-        self._begin_verification()
+        if found.replaced:
+            return await self._afresh(found.facts, ends_at)
+        facts = replace(found.facts, drift=self.drift)
+        self._latest = (began, facts)
+        self._begin_verification(soon=found.suspicious)
         if self._checkpoint is not None:
             await self._checkpoint.keep(state)
-        return replace(facts, drift=self.drift)
+        return facts
 
     async def verify(self, deadline_seconds: float) -> int:
         """Count everything in one snapshot with a poll; return the sum of the differences, which must be 0.
@@ -145,16 +115,17 @@ class TalliedSource(Generic[S]):
         state = self._state
         if state is None:
             return 0
+        began = time.monotonic()
         found: Verified[S] = await self._counting.run(
             lambda connection: self._reader.verify(connection, state, deadline_seconds),
             deadline_seconds=deadline_seconds,
         )
-        self.drift = _difference(found.by_tally, found.by_count)
         self._verified_at = time.monotonic()
+        self._count_seconds = self._verified_at - began
+        self.drift = difference(found.by_tally, found.by_count)
         if self.drift and self._state is state:
-            log.error("source %s: the tally had drifted by %d; it goes on from what was counted", self.name, self.drift)
             self.recounts += 1
-            self._state = found.state
+            self._state = self._trusted(found.state)
         return self.drift
 
     async def close(self) -> None:
@@ -169,27 +140,44 @@ class TalliedSource(Generic[S]):
         await self._counting.close()
 
     async def _from_full_count(self, ends_at: float) -> Facts:
-        """Return the facts of a full count; of the last one while another one would take too much of the time."""
-        if self._counted is not None and not self._may_count():
-            counted_at, facts = self._counted
-            return replace(facts, age_seconds=time.monotonic() - counted_at)
+        """Return the facts of a full count; the latest there are while another one would take too much of the time."""
+        if self._latest is not None and not self._may_count():
+            return self._old()
         task = self._begin_count()
         done, _ = await asyncio.wait({task}, timeout=max(0, ends_at - time.monotonic()))
         if done:
             return task.result()
-        if self._counted is not None:
-            counted_at, facts = self._counted
-            return replace(facts, age_seconds=time.monotonic() - counted_at)
+        if self._latest is not None:
+            return self._old()
         raise SourceFault(Reason.TIMEOUT, "everything is being counted for the first time, which takes longer")
 
     async def _afresh(self, facts: Facts, ends_at: float) -> Facts:
-        """Return facts counted anew when that is quick; otherwise those of the tally, while it is done."""
-        if not self._may_count():
-            return facts
-        task = self._begin_count()
-        if self._count_seconds < _INLINE_SHARE * (ends_at - time.monotonic()):
-            await asyncio.wait({task}, timeout=max(0, ends_at - time.monotonic()))
-        return task.result() if task.done() else facts
+        """Return facts counted anew when that is quick; otherwise the latest that were right, while it is done."""
+        if self._may_count():
+            task = self._begin_count()
+            if self._count_seconds < _INLINE_SHARE * (ends_at - time.monotonic()):
+                await asyncio.wait({task}, timeout=max(0, ends_at - time.monotonic()))
+            if task.done():
+                return task.result()
+        return facts if self._latest is None else self._old()
+
+    def _old(self) -> Facts:
+        """Return the latest facts, with their age."""
+        if self._latest is None:
+            raise SourceFault(Reason.NOT_RUN, "nothing was counted yet")
+        counted_at, facts = self._latest
+        return replace(facts, age_seconds=time.monotonic() - counted_at)
+
+    def _trusted(self, state: S | None) -> S | None:
+        """Return *state*, unless the tally has drifted so often that something changes the tables behind its back."""
+        now = time.monotonic()
+        self._drifts = [at for at in self._drifts if at > now - _DISTRUST_SECONDS] + [now]
+        log.error("source %s: the tally had drifted by %s; everything was counted anew", self.name, self.drift)
+        if len(self._drifts) < _MOST_DRIFTS:
+            return state
+        log.error("source %s: it drifts again and again; everything is counted for an hour", self.name)
+        self._distrusted_until = now + _DISTRUST_SECONDS
+        return None
 
     def _may_count(self) -> bool:
         """Whether another full count would not take too much of the time."""
@@ -212,16 +200,20 @@ class TalliedSource(Generic[S]):
         self.recounts += 1
         self._count_ended = time.monotonic()
         self._count_seconds = self._count_ended - began
-        self._counted = (began, counted.facts)
-        self._state = counted.state
-        return counted.facts
+        facts = counted.facts
+        if time.monotonic() < self._distrusted_until:
+            self._state, facts = None, replace(facts, method=CountingMethod.FULL_COUNT)
+        else:
+            self._state = counted.state
+        self._latest = (began, facts)
+        return facts
 
-    def _begin_verification(self) -> None:
-        """Verify the tally in the background, when it is time."""
-        due = max(_VERIFY_LEAST_SECONDS, self._count_seconds / _VERIFY_SHARE)
-        since = max(self._verified_at, self._count_ended)
+    def _begin_verification(self, *, soon: bool) -> None:
+        """Verify the tally in the background when it is time, or *soon* because there is a reason to."""
+        share, least = (_SUSPECT_SHARE, _SUSPECT_LEAST_SECONDS) if soon else (_VERIFY_SHARE, _VERIFY_LEAST_SECONDS)
+        since = time.monotonic() - max(self._verified_at, self._count_ended)
         running = self._verification is not None and not self._verification.done()
-        if self._verifies and not running and time.monotonic() - since >= due:
+        if (soon or self._verifies) and not running and since >= max(least, self._count_seconds / share):
             self._verification = asyncio.get_running_loop().create_task(self._verify_quietly())
 
     async def _verify_quietly(self) -> int:
@@ -231,17 +223,3 @@ class TalliedSource(Generic[S]):
             self._verified_at = time.monotonic()
             log.warning("source %s: the tally could not be verified: %s", self.name, error)
             return 0
-
-
-def _difference(one: Facts, other: Facts) -> int:
-    """Return the sum of the differences between all figures of *one* and *other* that are counts of the same tables."""
-    left, right = asdict(one), asdict(other)
-    return sum(_distance(left[name], right[name]) for name in left if name not in {"connections", "age_seconds"})
-
-
-def _distance(one: object, other: object) -> int:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return sum(_distance(one.get(key, 0), other.get(key, 0)) for key in one.keys() | other.keys())
-    if isinstance(one, int) and isinstance(other, int):
-        return abs(one - other)
-    return int(one != other)

@@ -46,3 +46,13 @@ def test_marks_that_wait_are_bounded():
     assert len(marks._waiting) <= 32
     marks.note(Pair(500, 500), frozenset())
     assert marks.settled == Pair(500, 500)
+
+
+def test_what_was_read_before_is_not_learnt_from_afterwards():
+    """Two connections look; the list of writers of the one that looked first says nothing of what the other saw."""
+    marks = Marks()
+    marks.note((9,), frozenset({"late"}), 2.0)
+    marks.note((5,), frozenset(), 1.0)
+    assert marks.settled is None
+    marks.note((9,), frozenset(), 3.0)
+    assert marks.settled == (9,)

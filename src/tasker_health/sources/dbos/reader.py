@@ -15,7 +15,7 @@ from tasker_health.sources.dbos.postgresql import PostgresMoments
 from tasker_health.sources.dbos.sqlite import SqliteMoments
 from tasker_health.sources.dbos.tables import Look, Tables
 from tasker_health.sources.dbos.tally import Tally
-from tasker_health.sources.tallied import Counted, Verified
+from tasker_health.sources.reader import Counted, Reading, Verified
 
 FEW = 1000
 """So few tasks are counted each time, which costs no more than a tally."""
@@ -68,8 +68,8 @@ class Reader:
         self._poll = Poll(tables, wanted.stuck_ms, retries=wanted.retries)
         self._count = FullCount(tables, self._poll, wanted.window_ms, retries=wanted.retries)
 
-    def poll(self, connection: sa.Connection, state: State, seconds: float) -> tuple[Facts, bool]:
-        """Return the figures, and whether the tally must be begun anew: something has happened that it cannot see."""
+    def poll(self, connection: sa.Connection, state: State, seconds: float) -> Reading:
+        """Return the figures by the tally, and whether they are to be trusted."""
         look = self._moments.begin(connection, seconds)
         tally = state.tally
         replaced = look.seen != state.changes.seen or look.settled is None
@@ -83,7 +83,7 @@ class Reader:
             self._poll.run(connection, tally, look.settled or tally.low, look.now)
         state.moment = look.moment
         stale = replaced or not tally.balanced or self._unseen(state, look)
-        return self._facts(tally, look, CountingMethod.TALLY), stale
+        return Reading(self._facts(tally, look, CountingMethod.TALLY), stale, suspicious=False)
 
     def count(self, connection: sa.Connection, seconds: float) -> Counted[State]:
         """Return the figures by counting everything, and a state to go on from where one can be had."""

@@ -43,13 +43,13 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Checkpoint:
-    """Keeps a tally in *file*; does nothing without one.
+    """Keeps a tally in *file*.
 
     What is restored is compared with the tables by the next poll: other files of tables, deleted rows or a server that
     was started anew since lead to a full count. What cannot be read is counted anew too.
     """
 
-    def __init__(self, file: Path | None, wanted: Wanted) -> None:
+    def __init__(self, file: Path, wanted: Wanted) -> None:
         self._file = file
         self._wanted = wanted
         self._kept_at = time.monotonic()
@@ -57,7 +57,7 @@ class Checkpoint:
 
     async def restored(self) -> State | None:
         """Return what was kept, once; `None` when there is nothing to be believed."""
-        if self._file is None or self._restored:
+        if self._restored:
             return None
         self._restored = True
         try:
@@ -74,7 +74,7 @@ class Checkpoint:
 
     async def keep(self, state: State, *, now: bool = False) -> None:
         """Keep *state*: once a minute, or *now*."""
-        if self._file is None or (not now and time.monotonic() - self._kept_at < _PERIOD_SECONDS):
+        if not now and time.monotonic() - self._kept_at < _PERIOD_SECONDS:
             return
         self._kept_at = time.monotonic()
         data = msgspec.json.encode(_kept(state, self._wanted))

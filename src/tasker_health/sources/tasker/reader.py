@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import lt
-from typing import NamedTuple
 
 import sqlalchemy as sa
 from msgspec.structs import replace
 
 from tasker_health.model import CountingMethod, Facts
+from tasker_health.sources.reader import Counted, Reading, Verified
 from tasker_health.sources.tasker import queries
 from tasker_health.sources.tasker.changes import Changes
 from tasker_health.sources.tasker.figures import facts_of, groups_of
@@ -57,40 +57,6 @@ class State:
         self.changes = changes
 
 
-class Counted(NamedTuple):
-    """What a full count has found.
-
-    Attributes:
-        facts: The figures.
-        state: For polls to go on from; `None` where none can.
-    """
-
-    facts: Facts
-    state: State | None
-
-
-class Reading(NamedTuple):
-    """What a poll has found.
-
-    Attributes:
-        facts: The figures.
-        replaced: Whether they are wrong: rows were deleted, or tables replaced.
-        suspicious: Whether they may be wrong, and should be verified.
-    """
-
-    facts: Facts
-    replaced: bool
-    suspicious: bool
-
-
-class Verified(NamedTuple):
-    """The figures of one snapshot, counted in both ways, and a state to go on from if they differ."""
-
-    by_tally: Facts
-    by_count: Facts
-    state: State
-
-
 class Reader:
     """Reads what is *wanted* over connections that are handed to it."""
 
@@ -109,14 +75,14 @@ class Reader:
         look = self._relations.look(connection)
         replaced = state.changes.replaced(look) or not can_tally(look)
         if not replaced:
-            state.marks.note(look.highest, look.writers)
+            state.marks.note(look.highest, look.writers, look.now)
         self._begin_snapshot(connection, seconds, queries.POLL)
         polled = self._run(connection, state, look)
         suspicious = state.changes.suspicious(look, polled.firsts, polled.rows)
         facts = self._facts(connection, state.tally, polled, look, CountingMethod.TALLY)
         return Reading(facts, replaced, suspicious)
 
-    def count(self, connection: sa.Connection, seconds: float) -> Counted:
+    def count(self, connection: sa.Connection, seconds: float) -> Counted[State]:
         """Return the figures by counting everything, and a state to go on from where one can be had."""
         look, marks = self._settled_look(connection)
         self._begin_snapshot(connection, seconds)
@@ -127,10 +93,10 @@ class Reader:
         self._marks = Marks()  # those are the tally's own from now on
         return Counted(*self._counted(connection, look, marks, marks.settled))
 
-    def verify(self, connection: sa.Connection, state: State, seconds: float) -> Verified:
+    def verify(self, connection: sa.Connection, state: State, seconds: float) -> Verified[State]:
         """Return the figures of one snapshot, counted in both ways; *state* is left as it is."""
         look = self._relations.look(connection)
-        state.marks.note(look.highest, look.writers)
+        state.marks.note(look.highest, look.writers, look.now)
         apart, settled = state.tally.apart(), state.marks.settled or state.tally.low
         self._begin_snapshot(connection, seconds)
         polled = self._poll.run(connection, apart, settled, look.now, edited=True)
@@ -158,7 +124,7 @@ class Reader:
             before, self._marked = self._marked, look
             if before is None or before.seen[:2] != look.seen[:2] or any(map(lt, look.highest, before.highest)):
                 self._marks = Marks()  # rows that were deleted change nothing of it
-            self._marks.note(look.highest, look.writers)
+            self._marks.note(look.highest, look.writers, look.now)
             if self._marks.settled is not None or not can_tally(look):
                 break
             connection.exec_driver_sql(_PAUSE)
