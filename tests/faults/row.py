@@ -120,8 +120,7 @@ def _ask_ready(scene: Scene, outcome: Outcome, probes: int, began: float) -> Non
     seconds = STALLED_READY_SECONDS if fault.stalls else READY_SECONDS
     asked = {"guard": pod.guard_port, **({"application": pod.port} if fault.asks_application else {})}
     for name, port in asked.items():
-        if not fault.starves:  # such a one may be 503 all the time, and truly
-            pod.wait_for(port, code)
+        pod.wait_for(port, code)
         live = Asker(pod.guard_port, LIVE, 50)
         try:
             ready = ask(port, READY, probes, at_once=AT_ONCE, seconds=seconds)
