@@ -14,26 +14,36 @@ import asyncio
 import contextlib
 import os
 import re
-import traceback
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tasker_health.deadline import in_thread, leave_to_parent, within
+from tasker_health.connector import Connector
+from tasker_health.deadline import Wait, in_thread, leave_to_parent, within
 from tasker_health.driver import Driver, driver_of
 from tasker_health.errors import ConfigurationError, DatabaseFault, TaskerHealthError
 from tasker_health.model import Reason
 from tasker_health.reasons import reason_of, words_of
-from tasker_health.resolver import Resolver
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
 _GOODBYE_SECONDS = 1
+
+_LONGEST_SECONDS = 10
+"""How long a question may go on in a starved loop."""
+
+_STILL_ASKED = "an earlier question is still being asked"
+
+
+class _GoingOn(NamedTuple):
+    """A question whose asker is gone, and when it was asked by the loop's clock."""
+
+    task: asyncio.Future[Any]
+    began: float
 
 
 class Database:
@@ -54,16 +64,15 @@ class Database:
     def __init__(self, url: str, *, connect_timeout_seconds: float = 2, statement_timeout_seconds: float = 5) -> None:
         self.url = _parsed(url)
         self._driver: Driver = driver_of(self.url)
-        self._connect_timeout_seconds = connect_timeout_seconds
         self._statement_timeout_seconds = statement_timeout_seconds
-        self._engine = self._make_engine()
+        self._connector = Connector(self.url, self._driver, connect_timeout_seconds)
         self._connection: AsyncConnection | None = None
         self._opened_file: tuple[int, int] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn = asyncio.Lock()
         self._leftover: set[asyncio.Future[Any]] = set()
+        self._going_on: _GoingOn | None = None
         self._held: asyncio.Future[Any] | None = None
-        self._resolver = Resolver()
         self._pid = os.getpid()
 
     @property
@@ -85,11 +94,12 @@ class Database:
             async with asyncio.timeout_at(ends_at):
                 await self._turn.acquire()
         except TimeoutError:
-            raise DatabaseFault(Reason.TIMEOUT, "an earlier question is still being asked") from None
+            raise DatabaseFault(Reason.TIMEOUT, _STILL_ASKED) from None
         try:
+            await self._await_earlier(ends_at)
             if self._driver.is_async:
-                return await self._bounded(self._ask(work, ends_at), ends_at - loop.time())
-            return await self._bounded(self._ask_in_thread(work), ends_at - loop.time())
+                return await self._bounded(self._ask(work, ends_at), ends_at)
+            return await self._bounded(self._ask_in_thread(work), ends_at)
         except TaskerHealthError:
             raise
         except Exception as error:  # noqa: BLE001 -- every driver has its own
@@ -103,41 +113,65 @@ class Database:
         if connection is not None:
             with contextlib.suppress(Exception):
                 await within(connection.close(), _GOODBYE_SECONDS)
+        if self._going_on is not None:
+            self._going_on.task.cancel()
         if self._leftover:
             await asyncio.wait(self._leftover, timeout=1)
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin anew on *loop*: what was left on another one, which has ended, can only be dropped."""
         connection, self._connection = self._connection, None
+        self._connector.begin_anew()
         if self._pid != os.getpid():
             # Forked: a goodbye, or a shutdown of the socket, would end the parent's connection.
-            leave_to_parent((connection, self._held))
+            leave_to_parent((connection, self._held, self._going_on))
             connection, self._held, self._pid = None, None, os.getpid()
         if connection is not None and connection.sync_connection is not None:
             with contextlib.suppress(Exception):
                 driver = _driver_connection(connection)
                 connection.sync_connection.detach()
                 self._driver.drop(driver)
-        self._loop, self._turn = loop, asyncio.Lock()
+        self._loop, self._turn, self._going_on = loop, asyncio.Lock(), None
         self._leftover.clear()
-        self._resolver = Resolver()
 
-    async def _bounded(self, question: Coroutine[Any, Any, T], seconds: float) -> T:
-        """Wait for *question*, but not longer than *seconds*, whatever the driver does."""
-        task = asyncio.ensure_future(question)
+    async def _bounded(self, question: Coroutine[Any, Any, T], ends_at: float) -> T:
+        """Wait for *question*, but not longer than until *ends_at*, whatever the driver does."""
+        began = asyncio.get_running_loop().time()
+        task, wait = asyncio.ensure_future(question), Wait()
         try:
-            done, _ = await asyncio.wait({task}, timeout=max(seconds, 0))
+            is_done = await wait.until(ends_at, task)
         except asyncio.CancelledError:
-            self._give_up(task)
+            self._leave(task, began, wait)
             raise
-        if not done:
-            self._give_up(task)
-            raise DatabaseFault(Reason.TIMEOUT, f"no answer within {seconds:.3f} s")
+        if not is_done:
+            self._leave(task, began, wait)
+            raise DatabaseFault(Reason.TIMEOUT, f"no answer within {ends_at - began:.3f} s")
         return task.result()
+
+    def _leave(self, task: asyncio.Future[Any], began: float, wait: Wait) -> None:
+        """Give *task* up; let it go on when the loop was too starved to see whether the database had answered."""
+        self._keep(task)
+        age_seconds = asyncio.get_running_loop().time() - began
+        if self._driver.is_async and wait.was_starved and age_seconds < _LONGEST_SECONDS:
+            self._going_on = _GoingOn(task, began)
+        else:
+            self._give_up(task)
+
+    async def _await_earlier(self, ends_at: float) -> None:
+        """Wait for the question that goes on from a starved moment."""
+        earlier, self._going_on = self._going_on, None
+        if earlier is None:
+            return
+        wait = Wait()
+        try:
+            if not await wait.until(ends_at, earlier.task):
+                raise DatabaseFault(Reason.TIMEOUT, _STILL_ASKED)
+        finally:
+            if not earlier.task.done():
+                self._leave(earlier.task, earlier.began, wait)
 
     def _give_up(self, task: asyncio.Future[Any]) -> None:
         """End *task* without waiting for it: by taking its socket away, or by a cancel while there is none."""
-        self._keep(task)
         connection, self._connection = self._connection, None
         if connection is None:
             task.cancel()
@@ -191,15 +225,7 @@ class Database:
                 return kept
             self._connection = None
             await self._discard(kept)
-        connection: AsyncConnection = self._engine.connect()
-        async with asyncio.timeout(self._connect_timeout_seconds):
-            await self._resolver.resolve(self.url.host or "")
-            try:
-                await connection.start()
-            except BaseException as error:
-                # Its frames and it hold each other: else the socket stays open until a garbage collection.
-                traceback.clear_frames(error.__traceback__)
-                raise
+        connection = await self._connector.connection()
         self._connection, self._opened_file = connection, file
         return connection
 
@@ -220,24 +246,11 @@ class Database:
             raise DatabaseFault(Reason.TIMEOUT, "an earlier question still holds the driver's thread")
 
         def ask() -> T:
-            with self._engine.connect() as connection:
+            with self._connector.engine.connect() as connection:
                 return work(connection)
 
         self._held = in_thread(ask, "database")
         return await asyncio.shield(self._held)
-
-    def _make_engine(self) -> Any:
-        url, arguments = self._driver.connect_arguments(self.url)
-        try:
-            if self._driver.is_async:
-                return create_async_engine(url, poolclass=NullPool, connect_args=arguments)
-            return sa.create_engine(url, poolclass=NullPool, connect_args=arguments)
-        except (ModuleNotFoundError, NoSuchModuleError) as error:
-            missing = getattr(error, "name", None) or url.drivername
-            raise ConfigurationError(
-                f"database URL {self.url.drivername}://***:"
-                f" its driver {missing} is not installed; {self._driver.remedy}"
-            ) from None
 
     def _without_secret(self, error: BaseException) -> str:
         """Return the driver's words for the log: in one line, without the password."""

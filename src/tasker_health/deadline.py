@@ -53,6 +53,37 @@ async def within(awaitable: Awaitable[T], seconds: float) -> T:
     return task.result()
 
 
+class Wait:
+    """A wait that ends, and tells whether the event loop had turns enough to notice what it waited for.
+
+    Attributes:
+        late_seconds: By how much its pieces ended late, altogether.
+        seconds: How long it has waited.
+    """
+
+    _PIECE_SECONDS = 0.1
+
+    def __init__(self) -> None:
+        self.late_seconds = self.seconds = 0.0
+
+    @property
+    def was_starved(self) -> bool:
+        """Whether the loop was away for a tenth of the time: busy threads leave it a turn every 40 ms or so."""
+        return self.late_seconds > self.seconds / 10
+
+    async def until(self, ends_at: float, future: asyncio.Future[Any]) -> bool:
+        """Wait for *future* until *ends_at*, by the clock of the loop; return whether it is done."""
+        loop = asyncio.get_running_loop()
+        began = now = loop.time()
+        while not future.done() and now < ends_at:
+            piece_ends_at = min(now + self._PIECE_SECONDS, ends_at)
+            await asyncio.wait({future}, timeout=piece_ends_at - now)
+            now = loop.time()
+            self.late_seconds += max(0.0, now - piece_ends_at)
+            self.seconds = now - began
+        return future.done()
+
+
 def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
     """Return a future of what *call* answers, called in a daemon thread of its own.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
@@ -220,3 +221,30 @@ def test_a_resolver_that_hangs_does_not_fill_the_pool_of_the_application(monkeyp
     took, threads = asyncio.run(play())
     assert took < PATIENCE / 2
     assert threads == 1
+
+
+@pytest.mark.parametrize("fixture", ["postgres_database", "mariadb_database"])
+def test_a_starved_loop_gets_its_connection_back(fixture, request):
+    """Where connecting takes many deadlines because the loop has no turns, it goes on from one question to the next."""
+    database = Database(request.getfixturevalue(fixture))
+
+    async def starve():
+        while True:
+            time.sleep(0.05)  # which is what busy threads do to a loop
+            await asyncio.sleep(0)
+
+    async def play():
+        starving = asyncio.ensure_future(starve())
+        given_up, answer = 0, None
+        async with asyncio.timeout(PATIENCE):
+            while answer is None:
+                with contextlib.suppress(DatabaseFault):
+                    answer = await database.run(one, deadline_seconds=0.8)
+                given_up += answer is None
+        starving.cancel()
+        await database.close()
+        return answer, given_up
+
+    answer, given_up = asyncio.run(play())
+    assert answer == 1
+    assert given_up > 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 
 import pytest
 
 from tasker_health import deadline
-from tasker_health.deadline import MOST_THREADS, in_thread
+from tasker_health.deadline import MOST_THREADS, Wait, in_thread
 
 
 def test_threads_that_could_not_be_made_are_not_counted_as_running(monkeypatch):
@@ -47,6 +48,34 @@ def test_a_forked_child_has_no_threads_of_its_parent():
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
     assert asyncio.run(hang()) == 7
+
+
+def test_a_wait_tells_whether_the_loop_was_starved():
+    """A loop that was held up meanwhile is known from one that merely waited."""
+
+    async def play(*, hold_up):
+        wait = Wait()
+        future = asyncio.get_running_loop().create_future()
+        if hold_up:
+            asyncio.get_running_loop().call_soon(time.sleep, 0.5)
+        is_done = await wait.until(asyncio.get_running_loop().time() + 0.3, future)
+        return is_done, wait
+
+    is_done, wait = asyncio.run(play(hold_up=True))
+    assert (is_done, wait.was_starved) == (False, True)
+    assert wait.late_seconds >= 0.3
+    assert asyncio.run(play(hold_up=False))[0] is False
+
+
+def test_a_wait_ends_when_its_future_does():
+    """And not at its deadline."""
+
+    async def play():
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.01, future.set_result, 1)
+        return await Wait().until(asyncio.get_running_loop().time() + 1000, future)
+
+    assert asyncio.run(play()) is True
 
 
 def _outcome(ask):
