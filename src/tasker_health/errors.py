@@ -6,6 +6,7 @@
     ├── CheckFailed             raised by a check: this thing is not well
     │   └── CheckDegraded       raised by a check: not well, but good enough to serve
     ├── DatabaseFault           a database did not do what it was asked, with a `Reason`
+    ├── CacheFault              a shared cache did not do what it was asked, with a `Reason`
     ├── SourceFault             a workflow engine's data cannot be read, with a `Reason`
     ├── AuthenticationError     raised by an authenticator: these credentials are not valid
     ├── UnauthorizedError       raised by a coordinator: known, but not permitted
@@ -66,6 +67,19 @@ class DatabaseFault(TaskerHealthError):  # noqa: N818 -- "fault" is the word tha
     Args:
         reason: Why, from the closed list.
         detail: The driver's own words without the password, for the log only.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(detail or reason.value)
+
+
+class CacheFault(TaskerHealthError):  # noqa: N818 -- as above
+    """A cache could not be asked, did not answer in time, or refused.
+
+    Args:
+        reason: Why, from the closed list.
+        detail: The client's own words without the password, for the log only.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker_health.access.gate import Gate
-from tasker_health.cache.memory import MemoryCache
+from tasker_health.cache.entries import Entries
 from tasker_health.checks import Check, FunctionCheck, validated
 from tasker_health.checks.configuration import ConfigurationCheck
 from tasker_health.clock import Clock
@@ -265,7 +265,7 @@ class Health:
                 self.settings.health,
                 checks=list(self._checks.values()),
                 sources=list(self._sources.values()),
-                cache=MemoryCache(),
+                cache=Entries(),
                 databases=self._databases,
                 clock=self._clock,
             )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from tasker_health.cache import Cache
+from tasker_health.cache.entries import Entries
 from tasker_health.checks import Check
 from tasker_health.clock import Clock, SystemClock, timestamp
 from tasker_health.counters import Counters, Vitals
@@ -64,7 +64,7 @@ class Monitor:
         *,
         checks: Sequence[Check],
         sources: Sequence[Source],
-        cache: Cache,
+        cache: Entries,
         databases: Sequence[Database] = (),
         clock: Clock | None = None,
     ) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from tasker_health.assessment import Reading
-from tasker_health.cache import Cache, Entry
+from tasker_health.cache import Entry
+from tasker_health.cache.entries import Entries
 from tasker_health.clock import Clock
 from tasker_health.counters import SourceCounts
 from tasker_health.deadline import within
@@ -48,7 +49,7 @@ class SourceReader:
     """
 
     def __init__(
-        self, source: Source, cache: Cache, settings: HealthSettings, clock: Clock, counts: SourceCounts | None = None
+        self, source: Source, cache: Entries, settings: HealthSettings, clock: Clock, counts: SourceCounts | None = None
     ) -> None:
         self._source = source
         self._cache = cache

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from tasker_health.errors import CheckFailed, DatabaseFault, SourceFault
+from tasker_health.errors import CacheFault, CheckFailed, DatabaseFault, SourceFault
 from tasker_health.model import Reason
 from tasker_health.redaction import redacted
 
@@ -137,7 +137,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _own_reason(error: BaseException) -> Reason | None:
-    if isinstance(error, CheckFailed | DatabaseFault | SourceFault):
+    if isinstance(error, CacheFault | CheckFailed | DatabaseFault | SourceFault):
         return error.reason
     if isinstance(error, TimeoutError):
         return Reason.POOL_EXHAUSTED if type(error).__module__.startswith("sqlalchemy") else Reason.TIMEOUT

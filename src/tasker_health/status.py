@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from tasker_health.assessment import Assessment, Reading, assess
-from tasker_health.cache import Cache
+from tasker_health.cache.entries import Entries
 from tasker_health.clock import Clock, timestamp
 from tasker_health.counters import Counters
 from tasker_health.kept import Kept
@@ -33,7 +33,7 @@ class Status:
     """
 
     def __init__(
-        self, sources: Sequence[Source], cache: Cache, settings: HealthSettings, clock: Clock, counters: Counters
+        self, sources: Sequence[Source], cache: Entries, settings: HealthSettings, clock: Clock, counters: Counters
     ) -> None:
         self._cache = cache
         self._settings = settings

@@ -8,7 +8,7 @@ import pytest
 
 from fakes import FakeClock, FakeSource, facts_of, settings_of
 from tasker_health.cache import Entry
-from tasker_health.cache.memory import MemoryCache
+from tasker_health.cache.entries import Entries
 from tasker_health.checks import FunctionCheck
 from tasker_health.errors import CheckDegraded, CheckFailed, MonitorLoopError
 from tasker_health.model import Reason, StatusReason
@@ -21,7 +21,7 @@ class Scene:
     def __init__(self, *sources: FakeSource, checks=(), **health: object) -> None:
         self.clock = FakeClock()
         self.sources = sources
-        self.cache = MemoryCache()
+        self.cache = Entries()
         self.monitor = Monitor(
             settings_of(health=health).health,
             checks=list(checks),

@@ -6,11 +6,12 @@ made once, at the edge, and passed in. Values that may hold a secret are `Secret
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from tasker_health.settings.access import AuthSettings
+from tasker_health.settings.database import CacheSettings, DatabaseSettings
 from tasker_health.settings.exporters import ExporterSettings, PrometheusSettings
 from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Name, Path, Port, PositiveSeconds, Ratio, Seconds
 
@@ -29,12 +30,6 @@ __all__ = [
     "Settings",
     "SourceSettings",
 ]
-
-
-def _cache_url(value: SecretStr) -> SecretStr:
-    if value.get_secret_value() != "memory://":
-        raise ValueError("memory:// (each process keeps its own)")
-    return value
 
 
 class ServerSettings(Group):
@@ -90,25 +85,6 @@ class HealthSettings(Group):
     migrations_ahead: Literal["degraded", "error"] = Field(
         "degraded", description="What a database ahead of the code is."
     )
-
-
-class CacheSettings(Group):
-    """Where a finished status waits."""
-
-    url: Annotated[SecretStr, AfterValidator(_cache_url)] = Field(
-        SecretStr("memory://"), description="Where the status is kept: memory://."
-    )
-    namespace: str = Field("tasker_health", min_length=1, description="First part of every key.")
-    signing_key: SecretStr | None = Field(None, description="Key that entries of a shared cache are signed with.")
-
-
-class DatabaseSettings(Group):
-    """The database that readiness asks, on a connection of its own."""
-
-    url: SecretStr | None = Field(None, description="SQLAlchemy URL; unset: no database check.")
-    require_writable: bool = Field(False, description="A database that cannot be written to is not ready.")
-    connect_timeout_seconds: PositiveSeconds = Field(2, description="Longest wait for a connection.")
-    statement_timeout_seconds: PositiveSeconds = Field(5, description="Longest time of one statement of ours.")
 
 
 class MigrationsSettings(Group):
