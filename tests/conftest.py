@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["canary", "servers"]
+pytest_plugins = ["canary", "servers", "caches"]
 
 # Examples ask real databases on a shared machine: their speed is no property under test. They are the same in each
 # run, so that a change is not blamed for another one's fault; `--hypothesis-profile=explore` draws new and more.
