@@ -134,8 +134,9 @@ class SentinelServer(RedisServer):
     service = "tasker"
     quorum = 2
 
-    def __init__(self, master: RedisServer, *, password: str = "") -> None:
+    def __init__(self, master: RedisServer, *, password: str = "", down_after_seconds: float = 0.5) -> None:
         self._master = master
+        self._down_after_seconds = down_after_seconds
         super().__init__(password=password)
 
     def client(self, **options: Any) -> redis.Redis:
@@ -148,7 +149,7 @@ class SentinelServer(RedisServer):
         self.password = self._given_password
         master = f"sentinel monitor {self.service} 127.0.0.1 {self._master.port} {self.quorum}\n"
         known = {
-            "down-after-milliseconds": 500,
+            "down-after-milliseconds": round(self._down_after_seconds * 1000),
             "failover-timeout": 3000,
             **({"auth-pass": self._master.password} if self._master.password else {}),
         }
@@ -168,18 +169,25 @@ class SentinelServer(RedisServer):
 class SentinelSet:
     """A master, its replica, and three sentinels that elect the one when the other is gone.
 
+    Args:
+        password: Of master and replica.
+        sentinel_password: Of the sentinels.
+        down_after_seconds: Silence after which a server is gone.
+
     Attributes:
         master: Who is the master at first.
         replica: Who follows it.
     """
 
-    def __init__(self, *, password: str = "", sentinel_password: str = "") -> None:
+    def __init__(self, *, password: str = "", sentinel_password: str = "", down_after_seconds: float = 0.5) -> None:
         self._servers: list[RedisServer] = []
         try:
             self.master = self._made(RedisServer(password=password))
             self.replica = self._made(RedisServer(password=password, replicaof=f"127.0.0.1 {self.master.port}"))
             self.sentinels = [
-                self._made(SentinelServer(self.master, password=sentinel_password))
+                self._made(
+                    SentinelServer(self.master, password=sentinel_password, down_after_seconds=down_after_seconds)
+                )
                 for _ in range(SentinelServer.quorum + 1)
             ]
             wait_until(self._settled, "the sentinels know each other and the replica")
