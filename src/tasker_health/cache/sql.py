@@ -71,8 +71,8 @@ class SqlCache:
         row = await self._ask(partial(self._read, {"key": key}), self._ends_at())
         if row is None:
             return None
-        value, age_seconds, left_seconds = row
-        if not (isinstance(value, bytes) and _is_finite(age_seconds) and _is_finite(left_seconds)):
+        value, age_seconds, ends_at = row
+        if not (isinstance(value, bytes) and _is_finite(age_seconds) and _is_finite(ends_at)):
             raise CacheFault(Reason.INVALID, "there is a lease under this key, or a row that is not ours")
         if age_seconds < -CLOCK_SLACK_SECONDS:
             return None

@@ -93,8 +93,9 @@ _SQLITE = Dialect(
 )
 _DIALECTS = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}
 
+# SQLite's substr() makes NULL of no bytes.
 GET = """
-SELECT substr(value, 1, $most), $now - put_at, ends_at - $now FROM $table
+SELECT CASE WHEN length(value) > $most THEN substr(value, 1, $most) ELSE value END, $now - put_at, ends_at FROM $table
 WHERE key = :key AND (ends_at > $now OR ends_at IS NULL)
 """
 PUT = """
