@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from tasker_health.cache.memory import MemoryCache
+from tasker_health.cache.sealing import Sealer
+from tasker_health.cache.shared import SharedCache
+from tasker_health.clock import SystemClock
 from tasker_health.errors import SourceFault
 from tasker_health.model import Connections, Durations, Facts, Reason
 from tasker_health.settings import Settings
@@ -28,6 +32,13 @@ class FakeClock:
         """Let *seconds* pass."""
         self.time += seconds
         self.running += seconds
+
+
+def shared_of(cache=None, clock=None, *, service="tasker", namespace="tasker_health", key=None, timeout_seconds=0.25):
+    """Return *cache*, or one in memory, as a fleet shares it."""
+    clock = clock or SystemClock()
+    sealer = Sealer(namespace, service, key)
+    return SharedCache(cache or MemoryCache(clock.monotonic), sealer, timeout_seconds=timeout_seconds, clock=clock)
 
 
 class FakeSource:

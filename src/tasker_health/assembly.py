@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasker_health.cache.shared import SharedCache
 from tasker_health.checks import Check
+from tasker_health.checks.cache import CacheCheck
+from tasker_health.clock import Clock
 from tasker_health.errors import SettingsError
 from tasker_health.exporters import PullExporter
 from tasker_health.settings import MigrationsSettings, PrometheusSettings, Settings, SourceSettings
@@ -15,6 +20,11 @@ from tasker_health.sources import Source
 if TYPE_CHECKING:
     from tasker_health.checks.migrations import MigrationTool
     from tasker_health.database import Database
+    from tasker_health.sources.dbos import DbosSource
+    from tasker_health.sources.tasker import TaskerSource
+
+_SHARE_OF_CACHE = 0.6
+"""Of the deadline of readiness, how much the optional check of the cache may take."""
 
 
 def built_in_checks(settings: Settings, databases: list[Database]) -> list[Check]:
@@ -36,13 +46,26 @@ def built_in_checks(settings: Settings, databases: list[Database]) -> list[Check
     return checks + _migrations(settings, databases)
 
 
-def built_in_sources(settings: Settings) -> list[Source]:
+def cache_checks(settings: Settings, shared: SharedCache, clock: Clock) -> list[Check]:
+    """Return the check of the cache, where there is one that can be in trouble."""
+    if shared.name == "memory":
+        return []
+    seconds = settings.health.readiness_timeout_seconds * _SHARE_OF_CACHE
+    return [CacheCheck(shared, timeout_seconds=seconds, clock=clock)]
+
+
+def built_in_sources(settings: Settings) -> Sequence[Source]:
     """Return the sources that *settings* name, each with a connection of its own.
 
     Raises:
         ConfigurationError: A URL is missing, not one, or of a database that the engine does not run on.
     """
-    return [_source(settings, name, source) for name, source in settings.sources.items()]
+    sources = []
+    for name, wanted in settings.sources.items():
+        source = _source(settings, name, wanted)
+        source.identity = _identity(settings, wanted, _url_of(settings, name, wanted))
+        sources.append(source)
+    return sources
 
 
 def metrics_exporter(settings: Settings) -> PullExporter | None:
@@ -90,7 +113,20 @@ def _database(settings: Settings, url: str) -> Database:
     )
 
 
-def _source(settings: Settings, name: str, source: SourceSettings) -> Source:
+def _identity(settings: Settings, source: SourceSettings, url: str) -> str:
+    """Return what tells the figures of *source* from those of another one: whose tables, and counted how; no secret."""
+    from sqlalchemy import make_url
+
+    at = make_url(url)
+    what = (
+        *(source.kind, at.get_backend_name(), at.host, at.port, at.database, source.schema_name),
+        *(source.attempts_recorded, source.breakdown, source.most_groups),
+        *(settings.health.metrics_window_seconds, settings.health.stuck_after_seconds),
+    )
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:12]
+
+
+def _source(settings: Settings, name: str, source: SourceSettings) -> DbosSource | TaskerSource:
     if source.kind == "tasker":
         return _tasker(settings, name, source)
     from tasker_health.sources.dbos import DbosSource
@@ -119,7 +155,7 @@ def _counting(settings: Settings, source: SourceSettings, url: str) -> Database:
     )
 
 
-def _tasker(settings: Settings, name: str, source: SourceSettings) -> Source:
+def _tasker(settings: Settings, name: str, source: SourceSettings) -> TaskerSource:
     from tasker_health.sources.tasker import TaskerSource, Wanted
 
     url = _url_of(settings, name, source)

@@ -54,6 +54,29 @@ class SourceCounts:
         self.errors[reason] = self.errors.get(reason, 0) + 1
 
 
+class CacheCounts:
+    """How often the shared cache was asked.
+
+    Attributes:
+        requests: By what was asked and what came of it: `ok`, `skipped`, or a reason.
+        refused_entries: Entries that were not believed, by why.
+    """
+
+    __slots__ = ("refused_entries", "requests")
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[str, str], int] = {}
+        self.refused_entries: dict[str, int] = {}
+
+    def asked(self, operation: str, result: str) -> None:
+        """Count one question."""
+        self.requests[operation, result] = self.requests.get((operation, result), 0) + 1
+
+    def refused(self, refusal: str) -> None:
+        """Count one entry that was not believed."""
+        self.refused_entries[refusal] = self.refused_entries.get(refusal, 0) + 1
+
+
 class AccessCounts:
     """Who was not let in.
 
@@ -74,12 +97,14 @@ class Counters:
 
     Attributes:
         checks, sources: The counts of each, by its name.
+        cache: Those of the shared cache.
         loop_stalls: How often the event loop began to lag by more than the warning.
     """
 
     def __init__(self) -> None:
         self.checks: dict[str, CheckCounts] = {}
         self.sources: dict[str, SourceCounts] = {}
+        self.cache = CacheCounts()
         self.loop_stalls = 0
 
     def check(self, name: str) -> CheckCounts:

@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasker_health.access.gate import Gate
-from tasker_health.cache.entries import Entries
+from tasker_health.cache import Cache
+from tasker_health.cache.chosen import chosen_cache, shared_cache
 from tasker_health.checks import Check, FunctionCheck, validated
 from tasker_health.checks.configuration import ConfigurationCheck
-from tasker_health.clock import Clock
+from tasker_health.clock import Clock, SystemClock
 from tasker_health.counters import Vitals
 from tasker_health.deadline import leave_to_parent
 from tasker_health.errors import ConfigurationError
@@ -50,6 +51,7 @@ class Health:
         settings: The settings; `None` reads the environment. See `load_settings`.
         authenticator: Tells who asks, in place of `auth.authenticator_class`.
         coordinator_class: Decides who may, in place of `auth.authorization_coordinator_class`.
+        cache: Where the fleet keeps its facts, in place of `cache.url`.
         clock: What time it is; tests pass their own.
 
     Raises:
@@ -62,10 +64,11 @@ class Health:
         *,
         authenticator: Any = None,
         coordinator_class: type[Any] | None = None,
+        cache: Cache | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = load_settings() if settings is None else settings
-        self._clock = clock
+        self._clock: Clock = clock or SystemClock()
         self._gate = Gate(self.settings, authenticator=authenticator, coordinator_class=coordinator_class)
         self._databases: list[Database] = []
         self._checks: dict[str, Check] = {}
@@ -74,7 +77,7 @@ class Health:
         self._endpoints: Endpoints | None = None
         self._guarded: Guarded | None = None
         self._bridge: Bridge | None = None
-        self._add_built_in()
+        self._add_built_in(cache)
 
     def check(
         self,
@@ -265,7 +268,7 @@ class Health:
                 self.settings.health,
                 checks=list(self._checks.values()),
                 sources=list(self._sources.values()),
-                cache=Entries(),
+                shared=self._shared,
                 databases=self._databases,
                 clock=self._clock,
             )
@@ -282,13 +285,16 @@ class Health:
                 f"{what}: comes too late; add it before the first question, and before asgi() and wait_for()"
             )
 
-    def _add_built_in(self) -> None:
-        from tasker_health.assembly import built_in_checks, built_in_sources, metrics_exporter
+    def _add_built_in(self, cache: Cache | None) -> None:
+        from tasker_health.assembly import built_in_checks, built_in_sources, cache_checks, metrics_exporter
 
+        self._shared = shared_cache(self.settings, cache or chosen_cache(self.settings, self._clock), self._clock)
         for check in built_in_checks(self.settings, self._databases):
             self.add_check(check)
         self.configuration = ConfigurationCheck([self._gate.problems])
         self.add_check(self.configuration)
+        for check in cache_checks(self.settings, self._shared, self._clock):
+            self.add_check(check)
         for source in built_in_sources(self.settings):
             self.add_source(source)
         self._exporter = metrics_exporter(self.settings)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from tasker_health.cache.entries import Entries
+from tasker_health.cache.shared import SharedCache
 from tasker_health.checks import Check
 from tasker_health.clock import Clock, SystemClock, timestamp
 from tasker_health.counters import Counters, Vitals
@@ -48,7 +48,7 @@ class Monitor:
         settings: How old answers may be and how long they may take.
         checks: What readiness looks at, in the order of the answer.
         sources: The workflow engines that the status counts.
-        cache: Where facts wait.
+        shared: Where the fleet keeps its facts.
         databases: Connections of the checks, closed at the end.
         clock: What time it is.
 
@@ -64,7 +64,7 @@ class Monitor:
         *,
         checks: Sequence[Check],
         sources: Sequence[Source],
-        cache: Entries,
+        shared: SharedCache,
         databases: Sequence[Database] = (),
         clock: Clock | None = None,
     ) -> None:
@@ -74,8 +74,9 @@ class Monitor:
         self._critical = {check.name: check.critical for check in checks}
         self._groups = groups_of(checks)
         self.counters = Counters()
+        self.counters.cache = shared.counts
         self._runner = Runner(checks, self.clock, self.counters)
-        self._status = Status(sources, cache, settings, self.clock, self.counters)
+        self._status = Status(sources, shared, settings, self.clock, self.counters)
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._draining = False

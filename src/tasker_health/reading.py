@@ -1,40 +1,35 @@
-"""Reads sources through the cache: fresh facts at once, old ones refreshed by one asker for all."""
+"""Answers the newest facts of one source: at once while they are young, and refreshed in the background while asked.
+
+The newest entry is kept here, in this process: a hit asks nobody. When its time to live is over and somebody has
+asked for it meanwhile, it is renewed without anybody waiting; who comes in that moment gets the old one, said with
+its age. When nobody has asked, nothing runs, and the next asker waits for the facts.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from tasker_health.assessment import Reading
-from tasker_health.cache import Entry
-from tasker_health.cache.entries import Entries
+from tasker_health.cache.shared import SharedCache
 from tasker_health.clock import Clock
 from tasker_health.counters import SourceCounts
-from tasker_health.deadline import within
-from tasker_health.errors import SourceFault
-from tasker_health.model import Facts, Reason, SourceDetail
-from tasker_health.reasons import reason_of, words_of
+from tasker_health.model import Reason, SourceDetail
+from tasker_health.renewal import Entry, Renewal
 from tasker_health.runner import RunEndedError, SingleFlight
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source
 
-log = logging.getLogger(__name__)
-
 _BRIEFLY_SECONDS = 0.1
 """How long an asker waits for facts that could not be read the last time, when older ones will do."""
 
-COUNTS = (
-    *("pending", "running", "completed", "failed", "cancelled", "other", "blocked", "stuck", "retry_queue"),
-    *("in_backoff", "window_completed", "window_failed", "retries_settled", "retries_succeeded"),
-    *("oldest_pending_seconds", "drift"),
-)
-"""The figures of facts that must be counts, or `None`."""
+_GRACE_SECONDS = 0.25
+"""How much longer than a reading may take its asker waits: it ends by itself before, and knows why it failed."""
 
-_GRACE_SECONDS = 0.1
-"""How much longer than its deadline a source may take before it is left to itself."""
+_PROMPTLY_SECONDS = 0.5
+"""How late after the end of the time to live a renewal may begin to be called prompt: by a timer, on a busy loop."""
 
 
 class SourceReader:
@@ -42,117 +37,137 @@ class SourceReader:
 
     Args:
         source: What is read.
-        cache: Where its facts wait.
+        shared: Where the fleet keeps its facts.
         settings: How old they may become.
         clock: Measures their age.
         counts: Where lookups and readings are counted.
     """
 
     def __init__(
-        self, source: Source, cache: Entries, settings: HealthSettings, clock: Clock, counts: SourceCounts | None = None
+        self,
+        source: Source,
+        shared: SharedCache,
+        settings: HealthSettings,
+        clock: Clock,
+        counts: SourceCounts | None = None,
     ) -> None:
-        self._source = source
-        self._cache = cache
         self._settings = settings
         self._clock = clock
         self._counts = counts or SourceCounts()
-        self._refresh: SingleFlight[Entry] = SingleFlight(self._read)
-        self._fault: Reason | None = None
-        self._detail = SourceDetail(error=None, read_time_ms=None)
+        self._renewal = Renewal(source, shared, settings, clock, self._counts)
+        self._refresh: SingleFlight[Entry] = SingleFlight(self._renew)
+        self._newest: Entry | None = None
+        self._age_at_refresh = 0.0
+        self._asked = False
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def detail(self) -> SourceDetail:
         """What is known of the last reading, for those who may see it."""
-        return self._detail
+        return self._renewal.detail
 
     @property
     def name(self) -> str:
         """Name of the source."""
-        return self._source.name
+        return self._renewal.name
 
     async def reading(self) -> Reading:
-        """Return the facts from the cache while they are fresh, and read them otherwise.
+        """Return facts that are young enough, or are being renewed just now; wait for them otherwise.
 
-        Who finds them old reads them; who comes while they are being read gets the old ones, unless they are older
-        than one refresh may take. A failure is never kept as if it were facts: the next asker tries again.
+        A failure is never kept as if it were facts: the next asker tries again.
         """
-        entry = await self._cache.get(self.name)
-        age = 0.0 if entry is None else self._clock.monotonic() - entry.read_at_monotonic
-        if entry is not None and (age < self._settings.cache_duration_seconds or self._may_serve_old(age)):
+        self._asked = True
+        newest, age = self._newest, self._age()
+        if newest is not None and (age < self._settings.cache_duration_seconds or self._is_promptly_renewed()):
             self._counts.hits += 1
-            return self._as_reading(entry, own=False)
+            return self._as_reading(newest, waited=False)
         self._counts.misses += 1
+        self._note_beginning()
         try:
-            fresh = await self._refresh(self._patience_seconds(entry, age))
+            fresh = await self._refresh(self._patience_seconds(newest, age))
         except RunEndedError:
-            return self._without(entry, Reason.DRAINING)
-        except Exception:  # noqa: BLE001 -- logged once, in _read
-            return self._without(entry, self._fault)
-        return self._as_reading(fresh, own=True)
+            return self._without(newest, Reason.DRAINING)
+        except TimeoutError:
+            return self._without(newest, self._renewal.fault or Reason.TIMEOUT)
+        except Exception:  # noqa: BLE001 -- logged once, in Renewal
+            return self._without(newest, self._renewal.fault)
+        return self._as_reading(fresh, waited=True)
 
     def forget(self) -> None:
         """Leave the reading under way to the process that this one was forked from."""
         self._refresh.forget()
+        self._timer = None
 
     async def close(self) -> None:
-        """End the reading under way and give up the connection."""
+        """End the reading under way, forget the facts and give up the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
         await self._refresh.cancel()
-        await self._source.close()
+        await self._renewal.close()
+        self._newest, self._timer = None, None
 
-    def _may_serve_old(self, age: float) -> bool:
-        """Whether old facts serve an asker who comes while they are being read again."""
-        oldest = self._settings.cache_duration_seconds + self._settings.status_timeout_seconds
-        return self._refresh.in_flight and self._settings.cache_duration_seconds > 0 and age <= oldest
+    def _age(self) -> float:
+        return 0.0 if self._newest is None else self._clock.monotonic() - self._newest.read_at_monotonic
 
-    def _patience_seconds(self, entry: Entry | None, age: float) -> float | None:
+    def _is_promptly_renewed(self) -> bool:
+        """Whether a renewal is under way that began when the time to live was over: so facts are one refresh late."""
+        duration = self._settings.cache_duration_seconds
+        return self._refresh.in_flight and duration > 0 and self._age_at_refresh <= duration + _PROMPTLY_SECONDS
+
+    def _patience_seconds(self, newest: Entry | None, age: float) -> float:
         """Return how long an asker waits: briefly when reading has failed before and the last facts will do."""
-        usable = entry is not None and self._fault is not None and age <= self._settings.status_max_stale_seconds
-        return _BRIEFLY_SECONDS if usable else None
+        failed = self._renewal.fault is not None
+        usable = newest is not None and failed and age <= self._settings.status_max_stale_seconds
+        return _BRIEFLY_SECONDS if usable else self._settings.status_timeout_seconds + _GRACE_SECONDS
 
-    def _without(self, entry: Entry | None, fault: Reason | None) -> Reading:
+    def _without(self, newest: Entry | None, fault: Reason | None) -> Reading:
         """Return what there is when nothing could be read."""
-        return Reading(name=self.name, fault=fault) if entry is None else self._as_reading(entry, own=False)
+        if newest is None:
+            return Reading(name=self.name, fault=fault)
+        return replace(self._as_reading(newest, waited=False), fault=fault)
 
-    def _as_reading(self, entry: Entry, *, own: bool) -> Reading:
+    def _as_reading(self, entry: Entry, *, waited: bool) -> Reading:
+        own = waited and entry.own
+        if entry.facts is None:
+            return Reading(name=self.name, fault=self._renewal.fault)
         return Reading(
             name=self.name,
             facts=entry.facts,
             read_at=entry.read_at,
             read_at_monotonic=entry.read_at_monotonic,
-            fault=None if own else self._fault,
+            fault=None if own else self._renewal.fault,
             own=own and not entry.facts.age_seconds,  # what was counted before nobody has waited for
         )
 
-    async def _read(self) -> Entry:
-        seconds = self._settings.status_timeout_seconds
-        self._counts.reads += 1
-        # The moment before the snapshot: an age that is wrong is wrong on the safe side.
-        read_at, read_at_monotonic = self._clock.now(), self._clock.monotonic()
-        try:
-            facts = _plausible(await within(self._source.read(seconds), seconds + _GRACE_SECONDS))
-        except Exception as error:
-            reason = reason_of(error)
-            self._counts.failed(reason)
-            self._note(reason, words_of(error))
-            self._detail = SourceDetail(error=words_of(error), read_time_ms=self._since(read_at_monotonic))
-            raise
-        self._detail = SourceDetail(error=None, read_time_ms=self._since(read_at_monotonic))
-        entry = Entry(facts, read_at - facts.age_seconds, read_at_monotonic - facts.age_seconds)
-        await self._cache.put(self.name, entry)
-        self._note(None, "")
+    def _note_beginning(self) -> None:
+        if not self._refresh.in_flight:
+            self._age_at_refresh = self._age()
+
+    async def _renew(self) -> Entry:
+        entry = await self._renewal(self._newest)
+        newest = self._newest
+        if newest is not None and not entry.own and entry.read_at_monotonic < newest.read_at_monotonic:
+            entry = newest._replace(own=False)
+        self._newest = entry
+        self._arm()
         return entry
 
-    def _since(self, began: float) -> int:
-        return round((self._clock.monotonic() - began) * 1000)
+    def _arm(self) -> None:
+        """See to it that the newest facts are renewed when their time to live is over, if they are asked for."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        left = self._settings.cache_duration_seconds - self._age()
+        if left > 0 and self._renewal.fault is None:
+            self._timer = asyncio.get_running_loop().call_later(left, self._on_time)
 
-    def _note(self, fault: Reason | None, detail: str) -> None:
-        """Remember *fault*, and log it when it is not the one that was there already."""
-        if fault is not self._fault:
-            if fault is None:
-                log.warning("source %s: readable again", self.name)
-            else:
-                log.warning("source %s: cannot be read (%s): %s", self.name, fault, detail)
-        self._fault = fault
+    def _on_time(self) -> None:
+        if self._age() < self._settings.cache_duration_seconds:
+            self._arm()  # the clock is not that of the loop
+        elif self._asked:
+            self._asked = False
+            self._note_beginning()
+            self._refresh.start()
 
 
 async def read_all(readers: Sequence[SourceReader], clock: Clock) -> list[Reading]:
@@ -167,14 +182,3 @@ async def read_all(readers: Sequence[SourceReader], clock: Clock) -> list[Readin
         reading if reading.facts is None else replace(reading, age_seconds=max(0.0, now - reading.read_at_monotonic))
         for reading in readings
     ]
-
-
-def _plausible(facts: Facts) -> Facts:
-    """Return *facts* when they are some: what a source of the user's answers is cached only then."""
-    if not isinstance(facts, Facts):
-        raise SourceFault(Reason.INVALID, f"read answered {type(facts).__name__}; it must answer Facts")
-    for name in COUNTS:
-        value = getattr(facts, name)
-        if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 0):
-            raise SourceFault(Reason.INVALID, f"{name} = {value!r}; it must be a count or None")
-    return facts

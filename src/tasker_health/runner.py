@@ -58,16 +58,21 @@ class SingleFlight(Generic[T]):
             TimeoutError: It took longer than *patience_seconds*; it goes on.
             RunEndedError: It was ended by `cancel`.
         """
-        task = self._task
-        if task is None or task.done():
-            task = self._task = asyncio.get_running_loop().create_task(self._run())
-            task.add_done_callback(retrieve)
+        task = self.start()
         done, _ = await asyncio.wait({task}, timeout=patience_seconds)
         if not done:
             raise TimeoutError
         if task.cancelled():
             raise RunEndedError
         return task.result()
+
+    def start(self) -> asyncio.Task[T]:
+        """Return the run under way, starting one if there is none, without waiting for it."""
+        task = self._task
+        if task is None or task.done():
+            task = self._task = asyncio.get_running_loop().create_task(self._run())
+            task.add_done_callback(retrieve)
+        return task
 
     def forget(self) -> None:
         """Leave the run under way to the process that this one was forked from."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from tasker_health.assessment import Assessment, Reading, assess
-from tasker_health.cache.entries import Entries
+from tasker_health.cache.shared import SharedCache
 from tasker_health.clock import Clock, timestamp
 from tasker_health.counters import Counters
 from tasker_health.kept import Kept
@@ -23,7 +23,7 @@ class Status:
 
     Args:
         sources: The workflow engines that are counted.
-        cache: Where their facts wait.
+        shared: Where the fleet keeps their facts.
         settings: How old facts may be, and from where on the system is degraded.
         clock: What time it is.
         counters: Where lookups and readings are counted.
@@ -33,13 +33,13 @@ class Status:
     """
 
     def __init__(
-        self, sources: Sequence[Source], cache: Entries, settings: HealthSettings, clock: Clock, counters: Counters
+        self, sources: Sequence[Source], shared: SharedCache, settings: HealthSettings, clock: Clock, counters: Counters
     ) -> None:
-        self._cache = cache
+        self._shared = shared
         self._settings = settings
         self._clock = clock
         self._readers = [
-            SourceReader(source, cache, settings, clock, counters.source(source.name)) for source in sources
+            SourceReader(source, shared, settings, clock, counters.source(source.name)) for source in sources
         ]
         self.kept: Kept[StatusReport] = Kept()
 
@@ -59,6 +59,7 @@ class Status:
 
     def forget(self) -> None:
         """Leave what is being read to the process that this one was forked from."""
+        self._shared.forget()
         for reader in self._readers:
             reader.forget()
 
@@ -66,7 +67,7 @@ class Status:
         """Give up every connection and keep no answer."""
         for reader in self._readers:
             await reader.close()
-        await self._cache.close()
+        await self._shared.close()
         self.kept.end()
 
     def _true_until(self, readings: Sequence[Reading]) -> float:

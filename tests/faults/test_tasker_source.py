@@ -12,10 +12,10 @@ import pytest
 
 from contract.tasker_backend import TaskerOnPostgres
 from contract.tasker_schema import WORK
+from fakes import shared_of
 from integration.tasker_writers import connect
 from server import wait_until
 from servers import PostgresServer
-from tasker_health.cache.entries import Entries
 from tasker_health.model import StatusReason, StatusReport, SystemStatus
 from tasker_health.monitor import Monitor
 from tasker_health.settings import HealthSettings
@@ -77,7 +77,7 @@ async def _monitored(tables: TaskerOnPostgres, seconds: float) -> AsyncIterator[
         degraded_failure_ratio=1,
     )
     source = tables.source(statement_timeout_seconds=seconds, stuck_after_seconds=10**6)
-    monitor = Monitor(settings, checks=[], sources=[source], cache=Entries())
+    monitor = Monitor(settings, checks=[], sources=[source], shared=shared_of())
     yield monitor
     await monitor.stop()
 

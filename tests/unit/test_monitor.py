@@ -6,9 +6,7 @@ import asyncio
 
 import pytest
 
-from fakes import FakeClock, FakeSource, facts_of, settings_of
-from tasker_health.cache import Entry
-from tasker_health.cache.entries import Entries
+from fakes import FakeClock, FakeSource, facts_of, settings_of, shared_of
 from tasker_health.checks import FunctionCheck
 from tasker_health.errors import CheckDegraded, CheckFailed, MonitorLoopError
 from tasker_health.model import Reason, StatusReason
@@ -21,12 +19,11 @@ class Scene:
     def __init__(self, *sources: FakeSource, checks=(), **health: object) -> None:
         self.clock = FakeClock()
         self.sources = sources
-        self.cache = Entries()
         self.monitor = Monitor(
             settings_of(health=health).health,
             checks=list(checks),
             sources=list(sources),
-            cache=self.cache,
+            shared=shared_of(clock=self.clock),
             clock=self.clock,
         )
 
@@ -187,7 +184,7 @@ def test_while_the_facts_are_read_again_others_get_the_old_ones_with_their_true_
         source = FakeSource()
         scene = Scene(source)
         await scene.status()
-        scene.clock.move(16)
+        scene.clock.move(15.4)
         source.gate.clear()
         source.facts = facts_of(failed=99)
         waiting = asyncio.create_task(scene.status())
@@ -198,8 +195,8 @@ def test_while_the_facts_are_read_again_others_get_the_old_ones_with_their_true_
         return scene.clock.now(), old, await waiting
 
     now, old, fresh = asyncio.run(play())
-    assert (old.cache_info.cached, old.cache_info.stale, old.cache_info.age_seconds) == (True, True, 16)
-    assert old.cache_info.cache_expires_at.timestamp() == now - 1
+    assert (old.cache_info.cached, old.cache_info.stale, old.cache_info.age_seconds) == (True, True, 15)
+    assert old.cache_info.cache_expires_at.timestamp() == int(now - 0.4)
     assert old.system_health.failed_tasks == 13
     assert (fresh.cache_info.cached, fresh.system_health.failed_tasks) == (False, 99)
 
@@ -359,7 +356,7 @@ def test_ages_are_those_of_the_moment_when_the_answer_is_made():
         await scene.status()
         scene.clock.move(1)
         second.gate.clear()
-        await scene.cache.put("b", Entry(facts_of(), read_at=0, read_at_monotonic=-1000))
+        scene.monitor._status._readers[1]._newest = None
         asker = asyncio.create_task(scene.status())
         for _ in range(5):
             await asyncio.sleep(0)

@@ -20,10 +20,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from msgspec import Struct
-
-from tasker_health.model import Facts
-
 MOST_BYTES = 512 * 1024
 """Most bytes of one entry: Memcached keeps no more than 1 MiB, and a status is some KiB."""
 
@@ -83,17 +79,3 @@ class Cache(Protocol):
 
     async def close(self) -> None:
         """Give up connections; the next question opens new ones. Raises nothing."""
-
-
-class Entry(Struct, frozen=True):
-    """Facts and when they were read.
-
-    Attributes:
-        facts: What was read.
-        read_at: Wall-clock time of the reading, seconds since the epoch, for people.
-        read_at_monotonic: The same moment on the monotonic clock of this process, for measuring age.
-    """
-
-    facts: Facts
-    read_at: float
-    read_at_monotonic: float

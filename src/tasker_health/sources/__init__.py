@@ -7,6 +7,8 @@ The rules for whoever writes one:
 * A figure that the engine's data cannot tell is `None`, never 0. A state that it does not know is `other`.
 * It guards on the schema version that it knows; another one is `SourceFault(Reason.UNKNOWN_VERSION)`.
 * It raises `SourceFault` or `DatabaseFault`; partial figures are never returned.
+* It may have an `identity`: what tells its figures from those of another source of its name in a shared cache, such
+  as whose tables it reads and how long its window is. Without one the name says it all.
 * It may have `advice(deadline_seconds)`: what the owner of the tables could do to have it read them faster.
 """
 

@@ -49,6 +49,7 @@ class TalliedSource(Generic[S]):
         verify: Whether the tally is verified in the background from time to time, without a suspicion.
 
     Attributes:
+        identity: What tells its figures from those of another source of its name in a shared cache.
         drift: By how much the latest verification found the tally wrong; `None`: there was none yet.
         recounts: How often everything was counted.
     """
@@ -65,6 +66,7 @@ class TalliedSource(Generic[S]):
         verify: bool = True,
     ) -> None:
         self.name = name
+        self.identity = ""
         self.drift: int | None = None
         self.recounts = 0
         self._database = database

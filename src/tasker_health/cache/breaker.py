@@ -1,0 +1,47 @@
+"""The circuit breaker: a cache that does not answer is left alone for a while, then tried by one.
+
+The states are those of Nygard, *Release It!* (2007): closed, open, and half-open with one trial.
+"""
+
+from __future__ import annotations
+
+FIRST_SECONDS = 0.5
+MOST_SECONDS = 1.0
+"""A cache that comes back is used again within 2 s: this, one trial that fails just before it, and another one."""
+
+
+class Breaker:
+    """Says whether to ask; is told how it went. Times are seconds of a monotonic clock."""
+
+    def __init__(self) -> None:
+        self._open_until: float | None = None
+        self._seconds = FIRST_SECONDS
+        self._on_trial = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the latest question has failed."""
+        return self._open_until is not None
+
+    def allows(self, now: float) -> bool:
+        """Return whether to ask now; `True` to one asker only, when it was open."""
+        if self._open_until is None:
+            return True
+        if now < self._open_until or self._on_trial:
+            return False
+        self._on_trial = True
+        return True
+
+    def succeeded(self) -> None:
+        """Close: an answer has come."""
+        self._open_until, self._seconds, self._on_trial = None, FIRST_SECONDS, False
+
+    def failed(self, now: float) -> None:
+        """Open, for longer than the last time when a trial has failed."""
+        if self._on_trial:
+            self._seconds = min(self._seconds * 2, MOST_SECONDS)
+        self._open_until, self._on_trial = now + self._seconds, False
+
+    def left(self) -> None:
+        """Forget the trial: who made it has been cancelled and cannot tell how it went."""
+        self._on_trial = False

@@ -1,0 +1,231 @@
+"""The cache that a fleet shares, as its users see it: it answers in time, or not at all, and never raises."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import NamedTuple, TypeVar
+
+from tasker_health.cache import Cache
+from tasker_health.cache.breaker import Breaker
+from tasker_health.cache.sealing import Record, Refusal, RefusedError, Sealer
+from tasker_health.clock import Clock
+from tasker_health.counters import CacheCounts
+from tasker_health.deadline import within
+from tasker_health.errors import CacheFault
+from tasker_health.model import Facts, Reason
+from tasker_health.reasons import reason_of, words_of
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 1.0
+"""How long a lease lasts without being renewed: what a dead holder costs the others."""
+
+PROBE_KEEP_SECONDS = 600
+"""How long what a probe puts would lie there: much longer than until the next one."""
+
+_SLACK = 1.2
+"""A cache ends its questions itself; one that does not is left to itself so much later."""
+
+_AWAY = frozenset(
+    {Reason.TIMEOUT, Reason.REFUSED, Reason.UNREACHABLE, Reason.AUTHENTICATION_FAILED, Reason.TOO_MANY_CONNECTIONS}
+)
+"""Faults after which it is left alone. One that answers, but is full or read-only, is still worth asking."""
+
+_REFUSED = {Refusal.VERSION: Reason.UNKNOWN_VERSION}
+
+
+class Grant(Enum):
+    """What came of asking for a lease."""
+
+    GRANTED = "granted"
+    TAKEN = "taken"
+    UNKNOWN = "unknown"
+
+
+class Found(NamedTuple):
+    """What another process, or this one, has told of a source.
+
+    Attributes:
+        facts: The newest facts; `None`: never read.
+        age_seconds: How old they are, at most.
+        fault: Why the reading after them failed.
+        told_seconds: How long ago this was told, at most.
+        written_at: When, by the clock of whoever told it.
+        ours: Whether that was this process.
+    """
+
+    facts: Facts | None
+    age_seconds: float
+    fault: Reason | None
+    told_seconds: float
+    written_at: float
+    ours: bool
+
+
+class SharedCache:
+    """Tells the fleet what this process has read, and this process what another one has.
+
+    Args:
+        cache: The back end.
+        sealer: Makes and opens entries.
+        timeout_seconds: Longest wait for one answer.
+        clock: Measures how long an answer took.
+
+    Attributes:
+        counts: Where questions are counted.
+    """
+
+    def __init__(self, cache: Cache, sealer: Sealer, *, timeout_seconds: float, clock: Clock) -> None:
+        self._cache = cache
+        self._sealer = sealer
+        self._seconds = timeout_seconds * _SLACK
+        self._clock = clock
+        self.counts = CacheCounts()
+        self._breaker = Breaker()
+        self._holder = secrets.token_hex(8)
+        self._probed = b""
+        self._troubles: dict[str, Reason] = {}
+
+    @property
+    def name(self) -> str:
+        """Name of the back end."""
+        return self._cache.name
+
+    @property
+    def coarse_seconds(self) -> float:
+        """By how much an age that it tells may be above the truth."""
+        return self._cache.coarse_seconds
+
+    @property
+    def trouble(self) -> Reason | None:
+        """What is wrong with it, as far as the latest question of each kind has told."""
+        return next(iter(self._troubles.values()), None)
+
+    async def find(self, name: str) -> Found | None:
+        """Return what is told of the source *name*; `None`: nothing, nothing that is believed, or no answer."""
+        key = self._sealer.key(name)
+        began = self._clock.monotonic()
+        held = await self._ask("get", lambda: self._cache.get(key), otherwise=None)
+        if held is None:
+            return None
+        # The way here is part of its age, and the clock of the cache may be set back.
+        told_seconds = max(0.0, held.age_seconds) + self._clock.monotonic() - began
+        try:
+            record = self._sealer.open(name, held.value, age_seconds=told_seconds, now=self._clock.now())
+        except RefusedError as error:
+            self.counts.refused(error.refusal)
+            self._note("entry", _REFUSED.get(error.refusal, Reason.INVALID), f"{key}: {error}")
+            return None
+        self._note("entry", None)
+        age_seconds = record.age_seconds + told_seconds
+        return Found(
+            record.facts, age_seconds, record.fault, told_seconds, record.written_at, record.teller == self._holder
+        )
+
+    async def tell(self, name: str, facts: Facts | None, age_seconds: float, fault: Reason | None, keep: float) -> None:
+        """Tell the fleet *facts* of the source *name*, which are *age_seconds* old; forgotten after *keep* seconds."""
+        record = Record(
+            owner=self._sealer.owner(name),
+            teller=self._holder,
+            written_at=self._clock.now(),
+            age_seconds=age_seconds,
+            facts=facts,
+            fault=fault,
+        )
+        try:
+            sealed = self._sealer.seal(name, record)
+        except RefusedError as error:
+            self.counts.refused(error.refusal)
+            self._note("put", Reason.ERROR, f"{name}: {error}")
+            return
+        key = self._sealer.key(name)
+        await self._ask("put", lambda: self._put(key, sealed, keep), otherwise=False)
+
+    async def acquire(self, name: str) -> Grant:
+        """Return whether this process is the one to read the source *name*; ask again to keep that right."""
+        key = self._lease_key(name)
+        ask = lambda: self._cache.acquire(key, self._holder, LEASE_SECONDS)  # noqa: E731
+        granted = await self._ask("acquire", ask, otherwise=None)
+        if granted is None:
+            return Grant.UNKNOWN
+        return Grant.GRANTED if granted else Grant.TAKEN
+
+    async def release(self, name: str) -> None:
+        """Let another process read the source *name*."""
+        key = self._lease_key(name)
+        await self._ask("release", lambda: self._cache.release(key, self._holder), otherwise=None)
+
+    async def probe(self) -> None:
+        """Look whether what was put the last time is still there, and put something new: `trouble` tells the rest."""
+        key = f"{self._sealer.key('probe')}:{self._holder}"
+        expected, self._probed = self._probed, b""
+        if expected:
+            held = await self._ask("get", lambda: self._cache.get(key), otherwise=None)
+            if held is None or held.value != expected:
+                reason = Reason.MISSING if held is None else Reason.INVALID
+                if "get" not in self._troubles:
+                    self._note("keep", reason, "what was put is not there: evicted, or restarted empty")
+            else:
+                self._note("keep", None)
+        probe = secrets.token_bytes(8)
+        if await self._ask("put", lambda: self._put(key, probe, PROBE_KEEP_SECONDS), otherwise=False):
+            self._probed = probe
+
+    def forget(self) -> None:
+        """Be another holder of leases than the process that this one was forked from."""
+        self._holder, self._probed = secrets.token_hex(8), b""
+        self._breaker = Breaker()
+
+    async def close(self) -> None:
+        """Give up connections; the next question opens new ones."""
+        self._probed = b""
+        await self._cache.close()
+
+    async def _put(self, key: str, value: bytes, keep_seconds: float) -> bool:
+        await self._cache.put(key, value, keep_seconds)
+        return True
+
+    def _lease_key(self, name: str) -> str:
+        return f"{self._sealer.key(name)}:lease"
+
+    async def _ask(self, operation: str, ask: Callable[[], Awaitable[T]], *, otherwise: T) -> T:
+        """Return what the cache answers; *otherwise* when it does not, or is not to be asked."""
+        if not self._breaker.allows(self._clock.monotonic()):
+            self.counts.asked(operation, "skipped")
+            return otherwise
+        try:
+            answer = await within(ask(), self._seconds)
+        except asyncio.CancelledError:
+            self._breaker.left()
+            raise
+        except Exception as error:  # noqa: BLE001 -- a cache of the user's may raise anything
+            reason = reason_of(error)
+            if reason in _AWAY or not isinstance(error, CacheFault):
+                self._breaker.failed(self._clock.monotonic())
+            else:
+                self._breaker.succeeded()
+            self.counts.asked(operation, reason)
+            self._note(operation, reason, words_of(error))
+            return otherwise
+        self._breaker.succeeded()
+        self.counts.asked(operation, "ok")
+        self._note(operation, None)
+        return answer
+
+    def _note(self, operation: str, reason: Reason | None, detail: str = "") -> None:
+        """Remember what is wrong with *operation*, and log it when that is news."""
+        before = self._troubles.get(operation)
+        if reason is None:
+            self._troubles.pop(operation, None)
+            if before is not None and not self._troubles:
+                log.warning("cache %s: well again", self.name)
+            return
+        self._troubles[operation] = reason
+        if reason is not before:
+            log.warning("cache %s: %s (%s): %s", self.name, operation, reason, detail)

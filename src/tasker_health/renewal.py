@@ -1,0 +1,264 @@
+"""One refresh for the fleet: facts that somebody has told, or those that this process reads for all.
+
+Whoever finds the facts old asks for a short lease. Who gets it reads the source and tells; the others look again
+until it has told, has failed, or has died, which ends its lease. A cache that cannot be asked is no cache: then each
+process reads for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import NamedTuple
+
+from tasker_health.cache.shared import LEASE_SECONDS, Found, Grant, SharedCache
+from tasker_health.clock import Clock
+from tasker_health.counters import SourceCounts
+from tasker_health.deadline import within
+from tasker_health.errors import SourceFault
+from tasker_health.model import Facts, Reason, SourceDetail
+from tasker_health.reasons import reason_of, words_of
+from tasker_health.settings import HealthSettings
+from tasker_health.sources import Source
+
+log = logging.getLogger(__name__)
+
+COUNTS = (
+    *("pending", "running", "completed", "failed", "cancelled", "other", "blocked", "stuck", "retry_queue"),
+    *("in_backoff", "window_completed", "window_failed", "retries_settled", "retries_succeeded"),
+    *("oldest_pending_seconds", "drift"),
+)
+"""The figures of facts that must be counts, or `None`."""
+
+_GRACE_SECONDS = 0.1
+"""How much longer than its deadline a source may take before it is left to itself."""
+
+_EXTEND_SECONDS = 0.3
+"""How often the lease is asked for again while the source is read: three times in its term."""
+
+_LOOK_SECONDS, _MOST_LOOK_SECONDS = 0.05, 0.25
+"""How soon, and how rarely at most, it is looked whether another process has told."""
+
+_FAULT_SECONDS = 1.0
+"""How long a failure that another process has told keeps this one from trying: the fleet tries once a second."""
+
+_KEEP_MORE_SECONDS = 60
+"""How much longer than they can serve facts lie in the cache, so that a process that starts knows the last ones."""
+
+_CLOCKS_AGREE_SECONDS = 2
+"""Two clocks that differ by less are one: then all processes say the same time of the same facts."""
+
+
+class Entry(NamedTuple):
+    """What is known of a source.
+
+    Attributes:
+        facts: The newest facts; `None`: never read.
+        read_at: Wall-clock time of their reading, seconds since the epoch, for people.
+        read_at_monotonic: The same moment on the monotonic clock of this process, for measuring age.
+        fault: Why the reading after them failed.
+        own: Whether this process has read them, and not another one.
+    """
+
+    facts: Facts | None
+    read_at: float
+    read_at_monotonic: float
+    fault: Reason | None = None
+    own: bool = True
+
+
+class Renewal:
+    """Gets newer facts of one source.
+
+    Args:
+        source: What is read.
+        shared: Where the fleet is told.
+        settings: How old facts may become, and how long reading may take.
+        clock: Measures their age.
+        counts: Where readings are counted.
+
+    Attributes:
+        name: Name of the source.
+        fault: Why the latest reading failed, here or elsewhere; `None`: it did not.
+        detail: What is known of the last reading here, for those who may see it.
+    """
+
+    def __init__(
+        self, source: Source, shared: SharedCache, settings: HealthSettings, clock: Clock, counts: SourceCounts
+    ) -> None:
+        self._source = source
+        self._shared = shared
+        self._settings = settings
+        self._clock = clock
+        self._counts = counts
+        self.name = source.name
+        identity = getattr(source, "identity", "")
+        self._told_as = f"{self.name}/{identity}" if identity else self.name
+        self._honours_leases = True
+        self.fault: Reason | None = None
+        self.detail = SourceDetail(error=None, read_time_ms=None)
+
+    async def __call__(self, newest: Entry | None) -> Entry:
+        """Return facts that are younger than the time to live, or the last ones with the fault that another one told.
+
+        Args:
+            newest: The best that this process knows, to be told again with the fault when reading fails.
+
+        Raises:
+            Exception: What the source raised.
+        """
+        if not self._settings.cache_duration_seconds:
+            return await self._read()
+        grant, told = Grant.UNKNOWN, await self._shared.find(self._told_as)
+        if not self._will_do(told):
+            grant, told = await self._await_turn(told)
+        if told is not None and self._will_do(told):
+            if grant is Grant.GRANTED:
+                await self._shared.release(self._told_as)
+            return self._adopted(told)
+        return await self._read_for_all(grant, _younger(newest, told and self._as_entry(told)))
+
+    async def close(self) -> None:
+        """Give up the connection to the source."""
+        await self._source.close()
+
+    async def _await_turn(self, told: Found | None) -> tuple[Grant, Found | None]:
+        """Return whether this process is to read, and what has been told until then.
+
+        A lease is honoured for as long as a reading may take. One that has brought nothing then is not its holder's:
+        until something is told again, a lease is worth no more than its term.
+        """
+        look_seconds, looked_at = _LOOK_SECONDS, self._clock.monotonic()
+        patience_seconds = self._settings.status_timeout_seconds if self._honours_leases else LEASE_SECONDS
+        ends_at = looked_at + patience_seconds
+        while True:
+            grant = await self._shared.acquire(self._told_as)
+            if grant is Grant.UNKNOWN:
+                return grant, told
+            # Also by who has just got the lease: the last holder may have told, and let go, since we looked.
+            told, looked_at = await self._look_again(told, looked_at)
+            if grant is Grant.GRANTED or self._will_do(told):
+                self._honours_leases = True
+                return grant, told
+            if self._clock.monotonic() >= ends_at:
+                self._honours_leases = False
+                return grant, told
+            await asyncio.sleep(look_seconds)
+            look_seconds = min(look_seconds * 1.5, _MOST_LOOK_SECONDS)
+
+    async def _look_again(self, before: Found | None, looked_at: float) -> tuple[Found | None, float]:
+        """Return what is told now, and when that was seen.
+
+        What was not there a moment ago has been told since: that bounds its age better than a coarse clock does.
+        """
+        began = self._clock.monotonic()
+        told = await self._shared.find(self._told_as)
+        if told is None:
+            return before, looked_at
+        since = self._clock.monotonic() - looked_at
+        if (before is None or told.written_at != before.written_at) and told.told_seconds > since:
+            told = told._replace(age_seconds=told.age_seconds - told.told_seconds + since, told_seconds=since)
+        return told, began
+
+    def _will_do(self, told: Found | None) -> bool:
+        """Return whether *told* spares a reading: it is young enough, or says that reading has failed just now."""
+        if told is None:
+            return False
+        if told.fault is not None:
+            return not told.ours and told.told_seconds < _FAULT_SECONDS
+        return told.facts is not None and told.age_seconds < self._settings.cache_duration_seconds
+
+    def _adopted(self, told: Found) -> Entry:
+        self._note(told.fault, "told by another process")
+        return self._as_entry(told)
+
+    def _as_entry(self, told: Found) -> Entry:
+        written_at = told.written_at - (told.age_seconds - told.told_seconds)
+        read_at = self._clock.now() - told.age_seconds
+        if abs(read_at - written_at) < _CLOCKS_AGREE_SECONDS:
+            read_at = written_at
+        return Entry(told.facts, read_at, self._clock.monotonic() - told.age_seconds, told.fault, own=False)
+
+    async def _read_for_all(self, grant: Grant, newest: Entry | None) -> Entry:
+        """Read and tell the fleet what came of it, also where nobody could say who has the lease."""
+        lease = asyncio.ensure_future(self._keep_lease()) if grant is Grant.GRANTED else None
+        try:
+            fresh = await self._read()
+        except Exception as error:
+            await self._tell(newest, reason_of(error))
+            raise
+        else:
+            if lease is None or not lease.done() or await self._is_news(fresh):
+                await self._tell(fresh, None)
+        finally:
+            if lease is not None:
+                lease.cancel()
+        if lease is not None:
+            await self._shared.release(self._told_as)
+        return fresh
+
+    async def _keep_lease(self) -> None:
+        """Ask for the lease again and again; end when another process has got it, or nobody can tell."""
+        grant = Grant.GRANTED
+        while grant is Grant.GRANTED:
+            await asyncio.sleep(_EXTEND_SECONDS)
+            grant = await self._shared.acquire(self._told_as)
+
+    async def _is_news(self, fresh: Entry) -> bool:
+        """Return whether nobody has told anything younger while this process, starved, had lost its lease."""
+        told = await self._shared.find(self._told_as)
+        return told is None or self._clock.monotonic() - fresh.read_at_monotonic <= told.age_seconds
+
+    async def _tell(self, entry: Entry | None, fault: Reason | None) -> None:
+        settings = self._settings
+        facts, age_seconds = None, 0.0
+        if entry is not None:
+            facts, age_seconds = entry.facts, max(0.0, self._clock.monotonic() - entry.read_at_monotonic)
+        keep = settings.cache_duration_seconds + settings.status_max_stale_seconds + settings.status_timeout_seconds
+        await self._shared.tell(self._told_as, facts, age_seconds, fault, keep + _KEEP_MORE_SECONDS)
+
+    async def _read(self) -> Entry:
+        seconds = self._settings.status_timeout_seconds
+        self._counts.reads += 1
+        # The moment before the snapshot: an age that is wrong is wrong on the safe side.
+        read_at, read_at_monotonic = self._clock.now(), self._clock.monotonic()
+        try:
+            facts = _plausible(await within(self._source.read(seconds), seconds + _GRACE_SECONDS))
+        except Exception as error:
+            reason = reason_of(error)
+            self._counts.failed(reason)
+            self._note(reason, words_of(error))
+            self.detail = SourceDetail(error=words_of(error), read_time_ms=self._since(read_at_monotonic))
+            raise
+        self.detail = SourceDetail(error=None, read_time_ms=self._since(read_at_monotonic))
+        self._note(None, "")
+        return Entry(facts, read_at - facts.age_seconds, read_at_monotonic - facts.age_seconds)
+
+    def _since(self, began: float) -> int:
+        return round((self._clock.monotonic() - began) * 1000)
+
+    def _note(self, fault: Reason | None, detail: str) -> None:
+        """Remember *fault*, and log it when it is not the one that was there already."""
+        if fault is not self.fault:
+            if fault is None:
+                log.warning("source %s: readable again", self.name)
+            else:
+                log.warning("source %s: cannot be read (%s): %s", self.name, fault, detail)
+        self.fault = fault
+
+
+def _younger(one: Entry | None, other: Entry | None) -> Entry | None:
+    """Return the one of two entries whose facts are younger."""
+    known = [entry for entry in (one, other) if entry is not None and entry.facts is not None]
+    return max(known, key=lambda entry: entry.read_at_monotonic, default=None)
+
+
+def _plausible(facts: Facts) -> Facts:
+    """Return *facts* when they are some: what a source of the user's answers is cached only then."""
+    if not isinstance(facts, Facts):
+        raise SourceFault(Reason.INVALID, f"read answered {type(facts).__name__}; it must answer Facts")
+    for name in COUNTS:
+        value = getattr(facts, name)
+        if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 0):
+            raise SourceFault(Reason.INVALID, f"{name} = {value!r}; it must be a count or None")
+    return facts
