@@ -6,6 +6,7 @@ Everything runs on one event loop, so an increment needs no lock. Nothing here k
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from typing import NamedTuple
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -57,24 +58,22 @@ class SourceCounts:
 class CacheCounts:
     """How often the shared cache was asked.
 
+    Args:
+        back_end: Its name; `memory` is of this process alone and can be in no trouble.
+
     Attributes:
-        requests: By what was asked and what came of it: `ok`, `skipped`, or a reason.
+        requests: By what was asked and what came of it: `ok`, `failed`, or `skipped` as it was to be left alone.
+        faults: What failed, by reason.
         refused_entries: Entries that were not believed, by why.
     """
 
-    __slots__ = ("refused_entries", "requests")
+    __slots__ = ("back_end", "faults", "refused_entries", "requests")
 
-    def __init__(self) -> None:
-        self.requests: dict[tuple[str, str], int] = {}
-        self.refused_entries: dict[str, int] = {}
-
-    def asked(self, operation: str, result: str) -> None:
-        """Count one question."""
-        self.requests[operation, result] = self.requests.get((operation, result), 0) + 1
-
-    def refused(self, refusal: str) -> None:
-        """Count one entry that was not believed."""
-        self.refused_entries[refusal] = self.refused_entries.get(refusal, 0) + 1
+    def __init__(self, back_end: str = "memory") -> None:
+        self.back_end = back_end
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.refused_entries: Counter[str] = Counter()
 
 
 class AccessCounts:

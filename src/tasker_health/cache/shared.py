@@ -86,7 +86,7 @@ class SharedCache:
         self._sealer = sealer
         self._seconds = timeout_seconds * _SLACK
         self._clock = clock
-        self.counts = CacheCounts()
+        self.counts = CacheCounts(cache.name)
         self._breaker = Breaker()
         self._holder = secrets.token_hex(8)
         self._probed = b""
@@ -119,7 +119,7 @@ class SharedCache:
         try:
             record = self._sealer.open(name, held.value, age_seconds=told_seconds, now=self._clock.now())
         except RefusedError as error:
-            self.counts.refused(error.refusal)
+            self.counts.refused_entries[error.refusal] += 1
             self._note("entry", _REFUSED.get(error.refusal, Reason.INVALID), f"{key}: {error}")
             return None
         self._note("entry", None)
@@ -141,7 +141,7 @@ class SharedCache:
         try:
             sealed = self._sealer.seal(name, record)
         except RefusedError as error:
-            self.counts.refused(error.refusal)
+            self.counts.refused_entries[error.refusal] += 1
             self._note("put", Reason.ERROR, f"{name}: {error}")
             return
         key = self._sealer.key(name)
@@ -197,7 +197,7 @@ class SharedCache:
     async def _ask(self, operation: str, ask: Callable[[], Awaitable[T]], *, otherwise: T) -> T:
         """Return what the cache answers; *otherwise* when it does not, or is not to be asked."""
         if not self._breaker.allows(self._clock.monotonic()):
-            self.counts.asked(operation, "skipped")
+            self.counts.requests[operation, "skipped"] += 1
             return otherwise
         try:
             answer = await within(ask(), self._seconds)
@@ -210,11 +210,12 @@ class SharedCache:
                 self._breaker.failed(self._clock.monotonic())
             else:
                 self._breaker.succeeded()
-            self.counts.asked(operation, reason)
+            self.counts.requests[operation, "failed"] += 1
+            self.counts.faults[reason] += 1
             self._note(operation, reason, words_of(error))
             return otherwise
         self._breaker.succeeded()
-        self.counts.asked(operation, "ok")
+        self.counts.requests[operation, "ok"] += 1
         self._note(operation, None)
         return answer
 

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 
 from tasker_health import __version__
+from tasker_health.cache.sealing import Refusal
 from tasker_health.exporters import Snapshot
 from tasker_health.exporters.instrument import Instrument, counter, gauge
 from tasker_health.model import CheckStatus, Reason
@@ -15,6 +16,7 @@ def figures(snapshot: Snapshot) -> Iterator[Instrument]:
     """Yield what *snapshot* says of this process."""
     yield from _readiness(snapshot)
     yield from _sources(snapshot)
+    yield from _cache(snapshot)
     yield from _process(snapshot)
 
 
@@ -77,6 +79,34 @@ def _sources(snapshot: Snapshot) -> Iterator[Instrument]:
             for name, each in counts.items()
             for result, value in (("hit", each.hits), ("miss", each.misses))
         },
+    )
+
+
+def _cache(snapshot: Snapshot) -> Iterator[Instrument]:
+    counts = snapshot.counters.cache
+    if counts.back_end == "memory":
+        return
+    yield counter(
+        "tasker_health_cache_requests_total",
+        "Questions to the shared cache; skipped: it was left alone because it had not answered.",
+        ("operation", "result"),
+        {
+            (operation, result): counts.requests[operation, result]
+            for operation in ("get", "put", "acquire", "release")
+            for result in ("ok", "failed", "skipped")
+        },
+    )
+    yield counter(
+        "tasker_health_cache_faults_total",
+        "Questions to the shared cache that failed.",
+        ("reason",),
+        {(reason.value,): counts.faults[reason] for reason in Reason},
+    )
+    yield counter(
+        "tasker_health_cache_refused_entries_total",
+        "Entries of the shared cache that were not believed.",
+        ("reason",),
+        {(refusal.value,): counts.refused_entries[refusal] for refusal in Refusal},
     )
 
 

@@ -15,7 +15,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fakes import FakeClock, FakeSource, facts_of, settings_of
+from tasker_health.cache.memory import MemoryCache
 from tasker_health.counters import AccessCounts, Vitals
+from tasker_health.errors import CacheFault
 from tasker_health.exporters import take_snapshot
 from tasker_health.exporters.prometheus import PrometheusExporter, _family
 from tasker_health.exporters.table import instruments
@@ -38,9 +40,19 @@ UNKNOWN = {
 }
 
 
-async def snapshot_of(*sources, vitals=None, **settings):
+class FleetCache(MemoryCache):
+    """A cache that is said to be shared, and refuses to keep anything."""
+
+    name = "redis"
+
+    async def put(self, key, value, keep_seconds):
+        """Refuse."""
+        raise CacheFault(Reason.READ_ONLY)
+
+
+async def snapshot_of(*sources, vitals=None, cache=None, **settings):
     """Return a snapshot of a health with *sources* and a check."""
-    health = Health(settings_of(**settings), clock=FakeClock())
+    health = Health(settings_of(**settings), clock=FakeClock(), cache=cache)
     for source in sources:
         health.add_source(source)
     health.check("well")(lambda: None)
@@ -86,7 +98,7 @@ MORE = {
 @pytest.fixture(scope="module")
 def full():
     """A snapshot in which everything is known."""
-    return asyncio.run(snapshot_of(FakeSource(facts_of(**MORE)), vitals=Vitals(0.25, 2)))
+    return asyncio.run(snapshot_of(FakeSource(facts_of(**MORE)), vitals=Vitals(0.25, 2), cache=FleetCache()))
 
 
 @pytest.mark.parametrize("which", FORMATS)
@@ -146,6 +158,17 @@ def test_what_is_told_of_this_process(full, which):
     assert told["tasker_health_cache_lookups_total", ("result", "miss"), ("source", "shop")] == 1
     assert told["tasker_health_cache_lookups_total", ("result", "hit"), ("source", "shop")] == 0
     assert told["tasker_health_source_errors_total", ("reason", "timeout"), ("source", "shop")] == 0
+    asked = {
+        key[2][1]: value
+        for key, value in told.items()
+        if key[:2] == ("tasker_health_cache_requests_total", ("operation", "get"))
+    }
+    assert asked == {"ok": 2, "failed": 0, "skipped": 0}
+    refused = ("tasker_health_cache_requests_total", ("operation", "put"), ("result", "failed"))
+    assert told[refused] == told["tasker_health_cache_faults_total", ("reason", "read_only")] == 2
+    assert told["tasker_health_cache_faults_total", ("reason", "timeout")] == 0
+    assert told["tasker_health_cache_refused_entries_total", ("reason", "signature")] == 0
+    assert told["tasker_health_check_state", ("check", "cache"), ("state", "degraded")] == 1
     assert told["tasker_health_event_loop_lag_seconds",] == 0.25
     assert told["tasker_health_event_loop_stalls_total",] == 0
     assert told["tasker_health_guard_restarts_total",] == 2
@@ -157,7 +180,7 @@ def test_what_is_told_of_this_process(full, which):
 def test_a_figure_that_is_not_known_is_not_there(full, which):
     """Neither as 0 nor as NaN, nor is its family; without a guard there are no vitals."""
     source = FakeSource(facts_of(**MORE, **UNKNOWN, connections=Connections()))
-    partly = asyncio.run(snapshot_of(source))
+    partly = asyncio.run(snapshot_of(source, cache=FleetCache()))
     gone = set(families(full, which)) - set(families(partly, which))
     assert gone == {
         "tasker_avg_completion_time",
