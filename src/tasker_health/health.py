@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tasker_health.access.gate import Gate
 from tasker_health.cache import Cache
 from tasker_health.cache.chosen import chosen_cache, shared_cache
-from tasker_health.checks import Check, FunctionCheck, validated
 from tasker_health.checks.configuration import ConfigurationCheck
 from tasker_health.clock import Clock, SystemClock
 from tasker_health.counters import Vitals
 from tasker_health.deadline import leave_to_parent
-from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
 from tasker_health.model import Liveness, Readiness, Startup, StatusReport
 from tasker_health.monitor import Monitor
+from tasker_health.registry import Registry
 from tasker_health.settings import Settings
-from tasker_health.sources import Source
 from tasker_health.termination import Termination
 
 if TYPE_CHECKING:
@@ -31,10 +29,8 @@ if TYPE_CHECKING:
     from tasker_health.web.wsgi import App as WsgiApp
     from tasker_health.web.wsgi import WsgiSkin
 
-F = TypeVar("F", bound=Callable[[], Any])
 
-
-class Health:
+class Health(Registry):
     """The health of one service.
 
     Build it, add checks, hand it to your application::
@@ -67,79 +63,16 @@ class Health:
         cache: Cache | None = None,
         clock: Clock | None = None,
     ) -> None:
+        super().__init__()
         self.settings = load_settings() if settings is None else settings
         self._clock: Clock = clock or SystemClock()
         self._gate = Gate(self.settings, authenticator=authenticator, coordinator_class=coordinator_class)
         self._databases: list[Database] = []
-        self._checks: dict[str, Check] = {}
-        self._sources: dict[str, Source] = {}
         self._monitor: Monitor | None = None
         self._endpoints: Endpoints | None = None
         self._guarded: Guarded | None = None
         self._bridge: Bridge | None = None
         self._add_built_in(cache)
-
-    def check(
-        self,
-        name: str,
-        *,
-        critical: bool = True,
-        timeout_seconds: float | None = None,
-        groups: Sequence[str] = (),
-        fail_after: int = 1,
-        recover_after: int = 1,
-    ) -> Callable[[F], F]:
-        """Return a decorator that adds a function as the check *name*.
-
-        Args:
-            name: `[a-z][a-z0-9_-]{0,62}`.
-            critical: Whether readiness depends on it.
-            timeout_seconds: Its own deadline, within that of the whole answer.
-            groups: Names under which `/ready/<group>` answers it together with others.
-            fail_after: So many runs in a row must fail before it does; until then it is degraded.
-            recover_after: So many runs in a row must be well before a failed one is again.
-
-        Raises:
-            ConfigurationError: The name is taken or not one, or the monitor has answered already.
-        """
-
-        def add(function: F) -> F:
-            self.add_check(
-                FunctionCheck(name, function, critical, timeout_seconds, tuple(groups), fail_after, recover_after)
-            )
-            return function
-
-        return add
-
-    def add_check(self, check: Check) -> None:
-        """Add *check*, an object with `name`, `critical` and `timeout_seconds` that can be called.
-
-        Raises:
-            ConfigurationError: It has not the form of a check, its name is taken, or it comes too late.
-        """
-        self._still_open(f"check {validated(check).name}")
-        groups = {group for each in self._checks.values() for group in getattr(each, "groups", ())}
-        if check.name in self._checks or check.name in groups:
-            raise ConfigurationError(f"check {check.name}: there is one of that name already; choose another")
-        for group in getattr(check, "groups", ()):
-            if group in self._checks or group == check.name:
-                raise ConfigurationError(f"group {group}: a check has that name; choose another")
-        self._checks[check.name] = check
-
-    def add_source(self, source: Source) -> None:
-        """Add *source*, a reader of a workflow engine of your own.
-
-        Raises:
-            ConfigurationError: Its name is taken, or it comes too late.
-        """
-        if not isinstance(source, Source):
-            raise ConfigurationError(
-                f"source {source!r}: not a source; give it a name, read(deadline_seconds) and close"
-            )
-        self._still_open(f"source {source.name}")
-        if source.name in self._sources:
-            raise ConfigurationError(f"source {source.name}: there is one of that name already; choose another")
-        self._sources[source.name] = source
 
     def wait_for(self, name: str) -> Callable[[], None]:
         """Declare that startup is not over before the returned function is called."""
@@ -264,6 +197,7 @@ class Health:
     def monitor(self) -> Monitor:
         """The heart, made at first use; checks and sources are added before."""
         if self._monitor is None:
+            self._is_open = False
             self._monitor = Monitor(
                 self.settings.health,
                 checks=list(self._checks.values()),
@@ -278,12 +212,6 @@ class Health:
         leave_to_parent(self._guarded)
         self._guarded = None
         self.monitor.forget()
-
-    def _still_open(self, what: str) -> None:
-        if self._monitor is not None:
-            raise ConfigurationError(
-                f"{what}: comes too late; add it before the first question, and before asgi() and wait_for()"
-            )
 
     def _add_built_in(self, cache: Cache | None) -> None:
         from tasker_health.assembly import built_in_checks, built_in_sources, cache_checks, metrics_exporter
