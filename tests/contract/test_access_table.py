@@ -12,14 +12,13 @@ import pytest
 from jwt import encode
 
 import canary
-from contract.test_skins import AsgiDriver, WsgiDriver
 from fakes import FakeSource, settings_of
+from skins import SKINS
 from tasker_health.access import PERMISSION
 from tasker_health.access.hashing import PasswordHash, new_token, stored_token
 from tasker_health.errors import ConfigurationError
 from tasker_health.health import Health
 
-SKINS = {"asgi": AsgiDriver, "wsgi": WsgiDriver}
 PLACES = {
     "status": ("/tasker/health/status", ()),
     "page": ("/tasker/health", (("Accept", "text/html"),)),
@@ -189,7 +188,7 @@ def test_every_cell(switches, skin, cached):
 
 def test_probes_never_ask():
     """With everything switched on, live, ready, startup and the document are open, whatever is sent along."""
-    driver = AsgiDriver(health_of(True, True, True, cached=True))
+    driver = SKINS["asgi"](health_of(True, True, True, cached=True))
     try:
         for path in ("health/live", "health/ready", "health/startup", "openapi.json"):
             for kind, credentials in itertools.product(KINDS, ("none", "malformed", "wrong")):

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import threading
-import wsgiref.validate
-from contextlib import contextmanager
 
 import pytest
 
 from fakes import FakeClock, FakeSource, settings_of
 from server import wait_until
+from skins import SKINS
 from tasker_health.access import PERMISSION, BaseCoordinator
+from tasker_health.access.principal import Principal
 from tasker_health.errors import AuthenticationError, CheckFailed
 from tasker_health.health import Health
 from tasker_health.model import Reason
 
 PREFIX = "/tasker"
 TOKEN = "skin-suite-token"
-
-
-class Operator:
-    """A user with the permission, or without."""
-
-    def __init__(self, *permissions):
-        self.permissions = permissions
-
-    def tasker_admin(self):
-        """Return whether this is an admin."""
-        return False
-
-    def has_tasker_permission(self, permission):
-        """Return whether this user has *permission*."""
-        return permission in self.permissions
 
 
 class ByToken:
@@ -44,7 +27,7 @@ class ByToken:
         token = request.header("authorization")
         if token in {None, ""}:
             return None
-        users = {f"Bearer {TOKEN}": Operator(PERMISSION), "Bearer guest": Operator()}
+        users = {f"Bearer {TOKEN}": Principal("operator", permissions=[PERMISSION]), "Bearer guest": Principal("guest")}
         if token not in users:
             raise AuthenticationError
         return users[token]
@@ -77,109 +60,6 @@ def health_of(access, **settings):
         raise CheckFailed(Reason.REFUSED, "detail")
 
     return health
-
-
-class AsgiDriver:
-    """Asks through the ASGI skin, on a loop that lives as long as the driver."""
-
-    def __init__(self, health, root=""):
-        self._skin = health.asgi(_asgi_application)
-        self._root = root
-        self._runner = asyncio.Runner()
-
-    def ask(self, method, path, headers=(), query=""):
-        """Return code, headers in their order and body."""
-        return self._runner.run(self._ask(method, path, headers, query))
-
-    async def _ask(self, method, path, headers, query):
-        sent = []
-
-        async def send(message):
-            sent.append(message)
-
-        async def receive():
-            return {"type": "http.request", "body": b""}
-
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": self._root + path,
-            "root_path": self._root,
-            "query_string": query.encode(),
-            "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers],
-            "client": ("127.0.0.1", 1),
-        }
-        await self._skin(scope, receive, send)
-        start, *bodies = sent
-        found = [(name.decode(), value.decode()) for name, value in start["headers"]]
-        return start["status"], found, b"".join(body["body"] for body in bodies)
-
-    def end(self):
-        """End it."""
-        self._runner.close()
-
-
-class WsgiDriver:
-    """Asks through the WSGI skin, from this thread, watched by the validator of PEP 3333."""
-
-    def __init__(self, health, root=""):
-        self._skin = health.wsgi(_wsgi_application)
-        self._validated = wsgiref.validate.validator(self._skin)
-        self._root = root
-
-    def ask(self, method, path, headers=(), query=""):
-        """Return code, headers in their order and body."""
-        environ = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": self._root,
-            "PATH_INFO": path.encode().decode("latin-1"),
-            "QUERY_STRING": query,
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(),
-            "wsgi.errors": io.StringIO(),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-        }
-        for name, value in headers:
-            key = f"HTTP_{name.upper().replace('-', '_')}"
-            environ[key] = f"{environ[key]},{value}" if key in environ else value
-        started = []
-
-        def start_response(status, found, exc_info=None):
-            started.append((int(status.split()[0]), found))
-            return bytearray().extend
-
-        answer = self._validated(environ, start_response)
-        try:
-            body = b"".join(answer)
-        finally:
-            answer.close()
-        ((code, found),) = started
-        return code, found, body
-
-    def end(self):
-        """End it, with its thread."""
-        self._skin.stop()
-
-
-async def _asgi_application(scope, receive, send):
-    await send({"type": "http.response.start", "status": 202, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": f"the application: {scope['path']}".encode()})
-
-
-def _wsgi_application(environ, start_response):
-    path = (environ["SCRIPT_NAME"] + environ["PATH_INFO"]).encode("latin-1")
-    start_response("202 Accepted", [("content-type", "text/plain")])
-    return [b"the application: " + path]
-
-
-SKINS = {"asgi": AsgiDriver, "wsgi": WsgiDriver}
 
 
 @contextmanager
@@ -274,7 +154,7 @@ def test_draining_is_told_in_both():
 def test_a_skin_that_was_stopped_leaves_no_thread():
     """And begins anew with the next question."""
     before = set(threading.enumerate())
-    driver = WsgiDriver(health_of(access=False))
+    driver = SKINS["wsgi"](health_of(access=False))
     for _ in range(3):
         assert driver.ask("GET", "/tasker/health/ready")[0] == 200
         assert [each.name for each in set(threading.enumerate()) - before if "check" not in each.name] == [

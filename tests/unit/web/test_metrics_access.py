@@ -9,25 +9,11 @@ import pytest
 from fakes import FakeClock, FakeSource, settings_of
 from scraping import PATH, answer, ask, health_of, samples
 from tasker_health.access import PERMISSION, BaseCoordinator
+from tasker_health.access.principal import Principal
 from tasker_health.errors import AuthenticationError, SettingsError
 from tasker_health.health import Health
 
 TOKEN = "canary-of-the-token"
-
-
-class Caller:
-    """Somebody with or without the permission."""
-
-    def __init__(self, *permissions):
-        self.permissions = permissions
-
-    def tasker_admin(self):
-        """Return whether this is an admin."""
-        return False
-
-    def has_tasker_permission(self, permission):
-        """Return whether this user has *permission*."""
-        return permission in self.permissions
 
 
 class Authenticator:
@@ -40,7 +26,7 @@ class Authenticator:
             raise RuntimeError("canary")
         if token not in ("", "good", "permitted"):
             raise AuthenticationError("canary")
-        return {"good": Caller(), "permitted": Caller(PERMISSION)}.get(token)
+        return {"good": Principal("good"), "permitted": Principal("permitted", permissions=[PERMISSION])}.get(token)
 
 
 class Permissions(BaseCoordinator):
