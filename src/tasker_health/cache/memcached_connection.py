@@ -151,8 +151,9 @@ class Connection:
                 self.close()
 
     def _late(self) -> None:
-        self._settle(TimeoutError())
-        self.close()
+        if self._waiting is not None and not self._waiting.done():
+            self._settle(TimeoutError())
+            self.close()
 
     def _settle(self, outcome: Reply | Exception) -> None:
         with contextlib.suppress(asyncio.InvalidStateError):
