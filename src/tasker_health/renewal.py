@@ -92,8 +92,7 @@ class Renewal:
         self._clock = clock
         self._counts = counts
         self.name = source.name
-        identity = getattr(source, "identity", "")
-        self._told_as = f"{self.name}/{identity}" if identity else self.name
+        self._told_as = told_as(source)
         self._honours_leases = True
         self.fault: Reason | None = None
         self.detail = SourceDetail(error=None, read_time_ms=None)
@@ -109,9 +108,10 @@ class Renewal:
         """
         if not self._settings.cache_duration_seconds:
             return await self._read()
+        looked_at = self._clock.monotonic()
         grant, told = Grant.UNKNOWN, await self._shared.find(self._told_as)
         if not self._will_do(told):
-            grant, told = await self._await_turn(told)
+            grant, told = await self._await_turn(told, looked_at)
         if told is not None and self._will_do(told):
             if grant is Grant.GRANTED:
                 await self._shared.release(self._told_as)
@@ -122,15 +122,15 @@ class Renewal:
         """Give up the connection to the source."""
         await self._source.close()
 
-    async def _await_turn(self, told: Found | None) -> tuple[Grant, Found | None]:
-        """Return whether this process is to read, and what has been told until then.
+    async def _await_turn(self, told: Found | None, looked_at: float) -> tuple[Grant, Found | None]:
+        """Return whether this process is to read, and what has been told until then; *told* was seen at *looked_at*.
 
         A lease is honoured for as long as a reading may take. One that has brought nothing then is not its holder's:
         until something is told again, a lease is worth no more than its term.
         """
-        look_seconds, looked_at = _LOOK_SECONDS, self._clock.monotonic()
+        look_seconds = _LOOK_SECONDS
         patience_seconds = self._settings.status_timeout_seconds if self._honours_leases else LEASE_SECONDS
-        ends_at = looked_at + patience_seconds
+        ends_at = self._clock.monotonic() + patience_seconds
         while True:
             grant = await self._shared.acquire(self._told_as)
             if grant is Grant.UNKNOWN:
@@ -181,14 +181,16 @@ class Renewal:
 
     async def _read_for_all(self, grant: Grant, newest: Entry | None) -> Entry:
         """Read and tell the fleet what came of it, also where nobody could say who has the lease."""
+        began = self._clock.monotonic()
         lease = asyncio.ensure_future(self._keep_lease()) if grant is Grant.GRANTED else None
         try:
             fresh = await self._read()
         except Exception as error:
-            await self._tell(newest, reason_of(error))
+            if await self._is_news(lease, began, began):
+                await self._tell(newest, reason_of(error))
             raise
         else:
-            if lease is None or not lease.done() or await self._is_news(fresh):
+            if await self._is_news(lease, began, fresh.read_at_monotonic):
                 await self._tell(fresh, None)
         finally:
             if lease is not None:
@@ -204,10 +206,15 @@ class Renewal:
             await asyncio.sleep(_EXTEND_SECONDS)
             grant = await self._shared.acquire(self._told_as)
 
-    async def _is_news(self, fresh: Entry) -> bool:
-        """Return whether nobody has told anything younger while this process, starved, had lost its lease."""
+    async def _is_news(self, lease: asyncio.Future[None] | None, began: float, known_at: float) -> bool:
+        """Return whether nobody has told facts that are younger than *known_at*.
+
+        Who was quick under its lease need not ask. One that was starved, or stopped, may have lost it and got it back.
+        """
+        if lease is not None and not lease.done() and self._clock.monotonic() - began < LEASE_SECONDS / 2:
+            return True
         told = await self._shared.find(self._told_as)
-        return told is None or self._clock.monotonic() - fresh.read_at_monotonic <= told.age_seconds
+        return told is None or told.facts is None or self._clock.monotonic() - known_at <= told.age_seconds
 
     async def _tell(self, entry: Entry | None, fault: Reason | None) -> None:
         settings = self._settings
@@ -245,6 +252,12 @@ class Renewal:
             else:
                 log.warning("source %s: cannot be read (%s): %s", self.name, fault, detail)
         self.fault = fault
+
+
+def told_as(source: Source) -> str:
+    """Return the name under which the fleet is told the facts of *source*."""
+    identity = getattr(source, "identity", "")
+    return f"{source.name}/{identity}" if identity else source.name
 
 
 def _younger(one: Entry | None, other: Entry | None) -> Entry | None:

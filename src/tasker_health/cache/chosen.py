@@ -45,8 +45,11 @@ def chosen_cache(settings: Settings, clock: Clock) -> Cache:
 
 def shared_cache(settings: Settings, cache: Cache, clock: Clock) -> SharedCache:
     """Return *cache* as the fleet of the service that *settings* name shares it."""
+    return SharedCache(cache, sealer_of(settings), timeout_seconds=settings.cache.timeout_seconds, clock=clock)
+
+
+def sealer_of(settings: Settings) -> Sealer:
+    """Return what makes and opens the entries of the service that *settings* name."""
     key = settings.cache.signing_key
-    sealer = Sealer(
-        settings.cache.namespace, settings.health.service_name, key.get_secret_value() if key is not None else None
-    )
-    return SharedCache(cache, sealer, timeout_seconds=settings.cache.timeout_seconds, clock=clock)
+    secret = None if key is None else key.get_secret_value()
+    return Sealer(settings.cache.namespace, settings.health.service_name, secret)

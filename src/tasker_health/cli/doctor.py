@@ -36,6 +36,14 @@ def sources(config: Config = None, as_json: AsJson = False) -> int:
 
 
 @app.command()
+def cache(config: Config = None, as_json: AsJson = False) -> int:
+    """Measure the path to the cache and say what to change; exit 0 (well), 1 (change something) or 2 (it is away)."""
+    from tasker_health.cli.doctor_cache import examine_cache
+
+    return examine_cache(load_settings(config), as_json=as_json)
+
+
+@app.command()
 def access(
     token: Annotated[
         str | None, typer.Option(help="Bearer token that the caller sends; - reads it from standard input.")

@@ -1,0 +1,77 @@
+"""What a doctor has found: one row for each thing that was looked at, with its figures and what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from tasker_health.cli.probe import forget
+
+ALL_WELL, TO_CHANGE = 0, 1
+
+
+class Verdict(StrEnum):
+    """What is thought of one thing: only `change` asks for something to be done."""
+
+    WELL = "well"
+    NOTE = "note"
+    CHANGE = "change"
+    UNKNOWN = "unknown"
+
+
+_COLOURS = {Verdict.WELL: "green", Verdict.NOTE: "cyan", Verdict.CHANGE: "red", Verdict.UNKNOWN: "yellow"}
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at.
+
+    Attributes:
+        what: Its name.
+        measured: What was seen, in words.
+        verdict: What is thought of it.
+        remedy: What to do, or to know.
+        figures: What was measured, by name and unit.
+    """
+
+    what: str
+    measured: str
+    verdict: Verdict = Verdict.WELL
+    remedy: str = ""
+    figures: dict[str, float] = {}
+
+
+def change(what: str, measured: str, remedy: str, figures: dict[str, float] | None = None) -> Finding:
+    """Return a finding that asks for something to be done: *remedy*."""
+    return Finding(what=what, measured=measured, verdict=Verdict.CHANGE, remedy=remedy, figures=figures or {})
+
+
+def note(what: str, measured: str, remedy: str) -> Finding:
+    """Return a finding that is as it should be, with something to know."""
+    return Finding(what=what, measured=measured, verdict=Verdict.NOTE, remedy=remedy)
+
+
+def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Print *findings*; return 1 when one of them asks for a change, else 0."""
+    try:
+        if as_json:
+            print(msgspec.json.encode(findings).decode(), flush=True)
+        else:
+            _print(findings)
+    except OSError:  # nobody reads it; the code tells all the same
+        forget(sys.stdout)
+    return TO_CHANGE if any(finding.verdict is Verdict.CHANGE for finding in findings) else ALL_WELL
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("what", "measured", "verdict", "remedy", box=None, padding=(0, 2, 0, 0))
+    for found in findings:
+        verdict = Text(found.verdict, style=_COLOURS[found.verdict])
+        table.add_row(Text(found.what), Text(found.measured), verdict, Text(found.remedy))
+    Console(highlight=False).print(table)
