@@ -78,6 +78,9 @@ class SourceReader:
         """
         self._asked = True
         newest, age = self._newest, self._age()
+        if self._timer is not None and age >= self._settings.cache_duration_seconds:
+            self._on_time()  # who comes in the very turn of the loop in which it is due does not wait for it
+            self._asked = True
         if newest is not None and (age < self._settings.cache_duration_seconds or self._is_promptly_renewed()):
             self._counts.hits += 1
             return self._as_reading(newest, waited=False)
@@ -146,9 +149,9 @@ class SourceReader:
     async def _renew(self) -> Entry:
         entry = await self._renewal(self._newest)
         newest = self._newest
-        if newest is not None and not entry.own and entry.read_at_monotonic < newest.read_at_monotonic:
-            entry = newest._replace(own=False)
-        self._newest = entry
+        if newest is not None and (entry.facts is None or entry.read_at_monotonic < newest.read_at_monotonic):
+            entry = newest._replace(own=False)  # another process knows less, and told only that it cannot read
+        self._newest = entry if entry.facts is not None else None
         self._arm()
         return entry
 
@@ -162,6 +165,9 @@ class SourceReader:
             self._timer = asyncio.get_running_loop().call_later(left, self._on_time)
 
     def _on_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
         if self._age() < self._settings.cache_duration_seconds:
             self._arm()  # the clock is not that of the loop
         elif self._asked:
