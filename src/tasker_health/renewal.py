@@ -108,11 +108,11 @@ class Renewal:
         """
         if not self._settings.cache_duration_seconds:
             return await self._read()
-        looked_at = self._clock.monotonic()
+        asked_at = self._clock.monotonic()
         grant, told = Grant.UNKNOWN, await self._shared.find(self._told_as)
-        if not self._will_do(told):
-            grant, told = await self._await_turn(told, looked_at)
-        if told is not None and self._will_do(told):
+        if not self._will_do(told, asked_at):
+            grant, told = await self._await_turn(told, asked_at)
+        if told is not None and self._will_do(told, asked_at):
             if grant is Grant.GRANTED:
                 await self._shared.release(self._told_as)
             return self._adopted(told)
@@ -122,13 +122,13 @@ class Renewal:
         """Give up the connection to the source."""
         await self._source.close()
 
-    async def _await_turn(self, told: Found | None, looked_at: float) -> tuple[Grant, Found | None]:
-        """Return whether this process is to read, and what has been told until then; *told* was seen at *looked_at*.
+    async def _await_turn(self, told: Found | None, asked_at: float) -> tuple[Grant, Found | None]:
+        """Return whether this process is to read, and what has been told until then; *told* was there at *asked_at*.
 
         A lease is honoured for as long as a reading may take. One that has brought nothing then is not its holder's:
         until something is told again, a lease is worth no more than its term.
         """
-        look_seconds = _LOOK_SECONDS
+        look_seconds, looked_at = _LOOK_SECONDS, asked_at
         patience_seconds = self._settings.status_timeout_seconds if self._honours_leases else LEASE_SECONDS
         ends_at = self._clock.monotonic() + patience_seconds
         while True:
@@ -137,7 +137,7 @@ class Renewal:
                 return grant, told
             # Also by who has just got the lease: the last holder may have told, and let go, since we looked.
             told, looked_at = await self._look_again(told, looked_at)
-            if grant is Grant.GRANTED or self._will_do(told):
+            if grant is Grant.GRANTED or self._will_do(told, asked_at):
                 self._honours_leases = True
                 return grant, told
             if self._clock.monotonic() >= ends_at:
@@ -160,13 +160,20 @@ class Renewal:
             told = told._replace(age_seconds=told.age_seconds - told.told_seconds + since, told_seconds=since)
         return told, began
 
-    def _will_do(self, told: Found | None) -> bool:
-        """Return whether *told* spares a reading: it is young enough, or says that reading has failed just now."""
+    def _will_do(self, told: Found | None, asked_at: float) -> bool:
+        """Return whether *told* spares a reading.
+
+        It is young enough, or as young as can be where reading takes longer than facts last: told since we asked. Or it
+        says that reading has failed just now.
+        """
         if told is None:
             return False
         if told.fault is not None:
             return not told.ours and told.told_seconds < _FAULT_SECONDS
-        return told.facts is not None and told.age_seconds < self._settings.cache_duration_seconds
+        waited_seconds = self._clock.monotonic() - asked_at
+        return told.facts is not None and (
+            told.age_seconds < self._settings.cache_duration_seconds or told.told_seconds < waited_seconds
+        )
 
     def _adopted(self, told: Found) -> Entry:
         self._note(told.fault, "told by another process")
