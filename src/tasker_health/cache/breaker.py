@@ -36,12 +36,18 @@ class Breaker:
         """Close: an answer has come."""
         self._open_until, self._seconds, self._on_trial = None, FIRST_SECONDS, False
 
-    def failed(self, now: float) -> None:
-        """Open, for longer than the last time when a trial has failed."""
-        if self._on_trial:
+    def failed(self, now: float, *, on_trial: bool) -> None:
+        """Open; stay so for longer when it was the trial that has failed.
+
+        A question from before it was opened says nothing new, and leaves the trial to whoever makes it.
+        """
+        if on_trial:
             self._seconds = min(self._seconds * 2, MOST_SECONDS)
-        self._open_until, self._on_trial = now + self._seconds, False
+            self._on_trial = False
+        elif self._open_until is not None:
+            return
+        self._open_until = now + self._seconds
 
     def left(self) -> None:
-        """Forget the trial: who made it has been cancelled and cannot tell how it went."""
+        """Forget the trial: who made it cannot tell how it went."""
         self._on_trial = False

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from tasker_health.cache import MOST_BYTES
 from tasker_health.model import Facts, Reason
@@ -101,9 +103,15 @@ class Sealer:
         """Return *record* as bytes.
 
         Raises:
-            RefusedError: It is larger than an entry may be.
+            RefusedError: It is larger than an entry may be, or nobody would believe it.
         """
-        body = msgspec.json.encode(record)
+        try:
+            body = msgspec.json.encode(record)
+        except (TypeError, ValueError, RecursionError):
+            raise RefusedError(Refusal.INVALID, "facts that are no JSON") from None
+        # A source of the user's may put anything into facts; a number that is none would come back as nothing.
+        if self._decoded(body) != record:
+            raise RefusedError(Refusal.INVALID, "facts that would come back as others")
         sealed = b"%b%d %b\n%b" % (_MAGIC, VERSION, self._signature(name, body), body)
         if len(sealed) > MOST_BYTES:
             raise RefusedError(Refusal.OVERSIZED, f"{len(sealed)} bytes; at most {MOST_BYTES} are shared")
@@ -142,20 +150,20 @@ class Sealer:
             record = self._decoder.decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise RefusedError(Refusal.INVALID, "not of our form") from None
-        if not (math.isfinite(record.written_at) and 0 <= record.age_seconds < math.inf):
+        # So the time of reading is one that a calendar has: the time of writing is held against our clock.
+        if not (math.isfinite(record.written_at) and 0 <= record.age_seconds <= record.written_at):
             raise RefusedError(Refusal.INVALID, "times that cannot be")
-        if record.facts is not None and not _is_plausible(record.facts):
+        if record.facts is not None and not _can_be(record.facts):
             raise RefusedError(Refusal.INVALID, "figures that cannot be")
         return record
 
 
-def _is_plausible(facts: Facts) -> bool:
-    """Return whether every figure of *facts* can be: types are checked already, so numbers are left."""
-    numbers = [value for value in _values(msgspec.to_builtins(facts)) if isinstance(value, int | float)]
-    return all(0 <= number < _MOST_COUNT for number in numbers if not isinstance(number, bool))
-
-
-def _values(tree: object) -> list[object]:
-    if isinstance(tree, dict):
-        return [leaf for branch in tree.values() for leaf in _values(branch)]
-    return [tree]
+def _can_be(value: object) -> bool:
+    """Return whether every number in *value* can be a figure of facts; of which type each is, the decoder has seen."""
+    if isinstance(value, int | float):
+        return 0 <= value < _MOST_COUNT
+    if isinstance(value, Struct):
+        return all(map(_can_be, astuple(value)))
+    if isinstance(value, Mapping):
+        return all(map(_can_be, value.values()))
+    return True

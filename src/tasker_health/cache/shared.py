@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
-from tasker_health.cache import Cache
+from tasker_health.cache import Cache, Held
 from tasker_health.cache.breaker import Breaker
 from tasker_health.cache.sealing import Record, Refusal, RefusedError, Sealer
+from tasker_health.cache.trouble import Trouble
 from tasker_health.clock import Clock
 from tasker_health.counters import CacheCounts
 from tasker_health.deadline import within
@@ -38,6 +39,14 @@ _AWAY = frozenset(
 """Faults after which it is left alone. One that answers, but is full or read-only, is still worth asking."""
 
 _REFUSED = {Refusal.VERSION: Reason.UNKNOWN_VERSION}
+
+_LOOK_AGAIN_SECONDS = 10
+"""An entry that was refused is looked at again so much later, if nobody has asked for it: so long it is told at least,
+to whoever asks as rarely as a kubelet does."""
+
+_CLOSE_SECONDS = 5
+
+_UNANSWERED: Held | CacheFault | None = CacheFault(Reason.NOT_RUN)
 
 
 class Grant(Enum):
@@ -90,7 +99,8 @@ class SharedCache:
         self._breaker = Breaker()
         self._holder = secrets.token_hex(8)
         self._probed = b""
-        self._troubles: dict[str, Reason] = {}
+        self._trouble = Trouble(cache.name)
+        self._refused_at: dict[str, float] = {}
 
     @property
     def name(self) -> str:
@@ -105,28 +115,29 @@ class SharedCache:
     @property
     def trouble(self) -> Reason | None:
         """What is wrong with it, as far as the latest question of each kind has told."""
-        return next(iter(self._troubles.values()), None)
+        return self._trouble.reason
 
     async def find(self, name: str) -> Found | None:
         """Return what is told of the source *name*; `None`: nothing, nothing that is believed, or no answer."""
         key = self._sealer.key(name)
         began = self._clock.monotonic()
-        held = await self._ask("get", lambda: self._cache.get(key), otherwise=None)
-        if held is None:
+        held = await self._ask("get", lambda: self._get(key), otherwise=_UNANSWERED)
+        if held is _UNANSWERED:
             return None
-        # The way here is part of its age, and the clock of the cache may be set back.
-        told_seconds = max(0.0, held.age_seconds) + self._clock.monotonic() - began
+        if held is None:
+            self._believe(name)
+            return None
         try:
-            record = self._sealer.open(name, held.value, age_seconds=told_seconds, now=self._clock.now())
+            record, told_seconds = self._opened(name, held, began)
         except RefusedError as error:
             self.counts.refused_entries[error.refusal] += 1
-            self._note("entry", _REFUSED.get(error.refusal, Reason.INVALID), f"{key}: {error}")
+            self._refused_at[name] = self._clock.monotonic()
+            reason = _REFUSED.get(error.refusal, Reason.INVALID)
+            self._trouble.seen(f"entry {name}", reason, str(error))
             return None
-        self._note("entry", None)
-        age_seconds = record.age_seconds + told_seconds
-        return Found(
-            record.facts, age_seconds, record.fault, told_seconds, record.written_at, record.teller == self._holder
-        )
+        self._believe(name)
+        age_seconds, ours = record.age_seconds + told_seconds, record.teller == self._holder
+        return Found(record.facts, age_seconds, record.fault, told_seconds, record.written_at, ours)
 
     async def tell(self, name: str, facts: Facts | None, age_seconds: float, fault: Reason | None, keep: float) -> None:
         """Tell the fleet *facts* of the source *name*, which are *age_seconds* old; forgotten after *keep* seconds."""
@@ -142,16 +153,16 @@ class SharedCache:
             sealed = self._sealer.seal(name, record)
         except RefusedError as error:
             self.counts.refused_entries[error.refusal] += 1
-            self._note("put", Reason.ERROR, f"{name}: {error}")
+            self._trouble.seen(f"telling {name}", Reason.ERROR, str(error))
             return
+        self._trouble.well(f"telling {name}")
         key = self._sealer.key(name)
         await self._ask("put", lambda: self._put(key, sealed, keep), otherwise=False)
 
     async def acquire(self, name: str) -> Grant:
         """Return whether this process is the one to read the source *name*; ask again to keep that right."""
         key = self._lease_key(name)
-        ask = lambda: self._cache.acquire(key, self._holder, LEASE_SECONDS)  # noqa: E731
-        granted = await self._ask("acquire", ask, otherwise=None)
+        granted = await self._ask("acquire", lambda: self._acquire(key), otherwise=None)
         if granted is None:
             return Grant.UNKNOWN
         return Grant.GRANTED if granted else Grant.TAKEN
@@ -159,20 +170,23 @@ class SharedCache:
     async def release(self, name: str) -> None:
         """Let another process read the source *name*."""
         key = self._lease_key(name)
-        await self._ask("release", lambda: self._cache.release(key, self._holder), otherwise=None)
+        await self._ask("release", lambda: self._release(key), otherwise=None)
 
     async def probe(self) -> None:
         """Look whether what was put the last time is still there, and put something new: `trouble` tells the rest."""
+        for name, refused_at in list(self._refused_at.items()):
+            if self._clock.monotonic() - refused_at >= _LOOK_AGAIN_SECONDS:
+                await self.find(name)
         key = f"{self._sealer.key('probe')}:{self._holder}"
         expected, self._probed = self._probed, b""
         if expected:
-            held = await self._ask("get", lambda: self._cache.get(key), otherwise=None)
-            if held is None or held.value != expected:
-                reason = Reason.MISSING if held is None else Reason.INVALID
-                if "get" not in self._troubles:
-                    self._note("keep", reason, "what was put is not there: evicted, or restarted empty")
-            else:
-                self._note("keep", None)
+            held = await self._ask("get", lambda: self._get(key), otherwise=_UNANSWERED)
+            if held is None:
+                self._trouble.seen("keep", Reason.MISSING, "what was put is not there: evicted, or restarted empty")
+            elif isinstance(held, Held) and held.value == expected:
+                self._trouble.well("keep")
+            elif held is not _UNANSWERED:
+                self._trouble.seen("keep", Reason.INVALID, "what was put is not what is there")
         probe = secrets.token_bytes(8)
         if await self._ask("put", lambda: self._put(key, probe, PROBE_KEEP_SECONDS), otherwise=False):
             self._probed = probe
@@ -185,48 +199,85 @@ class SharedCache:
     async def close(self) -> None:
         """Give up connections; the next question opens new ones."""
         self._probed = b""
-        await self._cache.close()
+        try:
+            await within(self._cache.close(), _CLOSE_SECONDS)
+        except Exception as error:  # noqa: BLE001 -- a cache of the user's; the other connections are to be closed too
+            log.warning("cache %s: close (%s): %s", self.name, reason_of(error), words_of(error))
+
+    def _opened(self, name: str, held: Held | CacheFault, began: float) -> tuple[Record, float]:
+        """Return what is told in *held*, and how long ago that was, at most."""
+        if isinstance(held, CacheFault):
+            raise RefusedError(Refusal.INVALID, words_of(held))
+        # The way here is part of its age, and the clock of the cache may be set back.
+        told_seconds = max(0.0, held.age_seconds) + self._clock.monotonic() - began
+        return self._sealer.open(name, held.value, age_seconds=told_seconds, now=self._clock.now()), told_seconds
+
+    def _believe(self, name: str) -> None:
+        """Remember that what lies there for the source *name* is ours, or nothing."""
+        self._refused_at.pop(name, None)
+        self._trouble.well(f"entry {name}")
+
+    async def _get(self, key: str) -> Held | CacheFault | None:
+        """Return what lies under *key*; the fault as an answer, when it is what lies there that is not ours."""
+        try:
+            held = await self._cache.get(key)
+        except CacheFault as fault:
+            if fault.reason is not Reason.INVALID:
+                raise
+            return fault
+        if held is None or (isinstance(held, Held) and isinstance(held.value, bytes) and _is_time(held.age_seconds)):
+            return held
+        return CacheFault(Reason.INVALID, "get answered neither Held, of bytes and seconds, nor None")
 
     async def _put(self, key: str, value: bytes, keep_seconds: float) -> bool:
         await self._cache.put(key, value, keep_seconds)
         return True
+
+    async def _acquire(self, key: str) -> bool:
+        granted = await self._cache.acquire(key, self._holder, LEASE_SECONDS)
+        if not isinstance(granted, bool):
+            raise CacheFault(Reason.INVALID, f"acquire answered {type(granted).__name__}; it must answer a bool")
+        return granted
+
+    async def _release(self, key: str) -> None:
+        await self._cache.release(key, self._holder)
 
     def _lease_key(self, name: str) -> str:
         return f"{self._sealer.key(name)}:lease"
 
     async def _ask(self, operation: str, ask: Callable[[], Awaitable[T]], *, otherwise: T) -> T:
         """Return what the cache answers; *otherwise* when it does not, or is not to be asked."""
+        on_trial = self._breaker.is_open
         if not self._breaker.allows(self._clock.monotonic()):
             self.counts.requests[operation, "skipped"] += 1
             return otherwise
         try:
             answer = await within(ask(), self._seconds)
-        except asyncio.CancelledError:
-            self._breaker.left()
-            raise
         except Exception as error:  # noqa: BLE001 -- a cache of the user's may raise anything
             reason = reason_of(error)
             if reason in _AWAY or not isinstance(error, CacheFault):
-                self._breaker.failed(self._clock.monotonic())
+                self._breaker.failed(self._clock.monotonic(), on_trial=on_trial)
             else:
                 self._breaker.succeeded()
-            self.counts.requests[operation, "failed"] += 1
-            self.counts.faults[reason] += 1
-            self._note(operation, reason, words_of(error))
+            self._count_fault(operation, reason)
+            self._trouble.seen(operation, reason, words_of(error))
             return otherwise
+        except BaseException:  # the asker has left, or its event loop has ended under it
+            if on_trial:
+                self._breaker.left()
+            raise
         self._breaker.succeeded()
-        self.counts.requests[operation, "ok"] += 1
-        self._note(operation, None)
+        if isinstance(answer, CacheFault):
+            self._count_fault(operation, answer.reason)
+        else:
+            self.counts.requests[operation, "ok"] += 1
+        self._trouble.answered(operation)
         return answer
 
-    def _note(self, operation: str, reason: Reason | None, detail: str = "") -> None:
-        """Remember what is wrong with *operation*, and log it when that is news."""
-        before = self._troubles.get(operation)
-        if reason is None:
-            self._troubles.pop(operation, None)
-            if before is not None and not self._troubles:
-                log.warning("cache %s: well again", self.name)
-            return
-        self._troubles[operation] = reason
-        if reason is not before:
-            log.warning("cache %s: %s (%s): %s", self.name, operation, reason, detail)
+    def _count_fault(self, operation: str, reason: Reason) -> None:
+        self.counts.requests[operation, "failed"] += 1
+        self.counts.faults[reason] += 1
+
+
+def _is_time(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and math.isfinite(seconds)
