@@ -2,7 +2,7 @@
 
 One connection, opened at the first question. An entry is a string of ours: a mark, for how many milliseconds it was to
 be kept, and the value; its age is what of that the server's own clock has used up, by the time that its key has left.
-What is read and compared is read in one script, so nothing of another process comes in between.
+What belongs together is asked in one transaction, or one script, so nothing of another process comes in between.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 import os
 import ssl
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tasker_health.cache import MOST_BYTES, Cache, Held
@@ -23,11 +24,12 @@ from tasker_health.errors import CacheFault, SettingsError
 from tasker_health.model import Reason
 from tasker_health.resolver import Resolver
 
+Question = Callable[[RedisConnection], Awaitable[Any]]
+
 _HEAD = struct.Struct(">4sQ")
 _MARK = b"th1\n"
 _LAST_BYTE = _HEAD.size + MOST_BYTES
 
-_GET = "return {redis.call('PTTL',KEYS[1]),redis.call('GETRANGE',KEYS[1],0,ARGV[1])}"
 _ACQUIRE = """
 local holder = redis.call('GET', KEYS[1])
 if holder and redis.call('PTTL', KEYS[1]) < 0 then return -1 end
@@ -73,7 +75,7 @@ class RedisCache:
     """
 
     name = "redis"
-    coarse_seconds = 0.001
+    coarse_seconds = 0.002
 
     def __init__(self, address: Address, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
         self._address = address
@@ -90,7 +92,9 @@ class RedisCache:
 
     async def get(self, key: str) -> Held | None:
         """Return what lies under *key*, or `None`."""
-        reply = await self._ask("EVAL", _GET, 1, key, _LAST_BYTE)
+        # Not a script: that would copy the value twice more.
+        commands = ("PTTL", key), ("GETRANGE", key, 0, _LAST_BYTE)
+        reply = await self._ask(lambda connection: connection.ask_at_once(*commands))
         match reply:
             case [int(left), bytes(entry)]:
                 return None if left == _NO_KEY else _held(left, entry)
@@ -99,13 +103,15 @@ class RedisCache:
     async def put(self, key: str, value: bytes, keep_seconds: float) -> None:
         """Keep *value* under *key* for *keep_seconds*."""
         milliseconds = _milliseconds(keep_seconds)
-        reply = await self._ask("SET", key, _HEAD.pack(_MARK, milliseconds) + value, "PX", milliseconds)
+        entry = _HEAD.pack(_MARK, milliseconds) + value
+        reply = await self._ask(lambda connection: connection.ask("SET", key, entry, "PX", milliseconds))
         if reply != b"OK":
             raise self._misunderstood()
 
     async def acquire(self, key: str, holder: str, seconds: float) -> bool:
         """Return whether *holder* has the lease *key* for *seconds* from now on."""
-        reply = await self._ask("EVAL", _ACQUIRE, 1, key, holder, _milliseconds(seconds))
+        question = "EVAL", _ACQUIRE, 1, key, holder, _milliseconds(seconds)
+        reply = await self._ask(lambda connection: connection.ask(*question))
         if reply == -1:
             raise CacheFault(Reason.INVALID, "under the key of the lease lies what has no end of its time")
         if reply not in (0, 1):
@@ -114,7 +120,8 @@ class RedisCache:
 
     async def release(self, key: str, holder: str) -> None:
         """Give up the lease *key*, if *holder* has it."""
-        if await self._ask("EVAL", _RELEASE, 1, key, holder) not in (0, 1):
+        reply = await self._ask(lambda connection: connection.ask("EVAL", _RELEASE, 1, key, holder))
+        if reply not in (0, 1):
             raise self._misunderstood()
 
     async def close(self) -> None:
@@ -123,19 +130,19 @@ class RedisCache:
         self._drop()
         await asyncio.sleep(0)  # the turn of the loop in which the socket is closed
 
-    async def _ask(self, *words: str | bytes | int) -> Any:
-        """Return the reply to one command, or raise the fault that it is."""
+    async def _ask(self, question: Question) -> Any:
+        """Return the reply to *question*, or raise the fault that it is."""
         self._begin_anew_elsewhere(asyncio.get_running_loop())
         try:
             async with asyncio.timeout(self._timeout_seconds), self._turn:
-                return await self._ask_in_turn(*words)
+                return await self._ask_in_turn(question)
         except Exception as error:  # noqa: BLE001 -- what is read from a port may end in any of them
             raise fault_of(error, self._secrets) from None
 
-    async def _ask_in_turn(self, *words: str | bytes | int) -> Any:
+    async def _ask_in_turn(self, question: Question) -> Any:
         connection = await self._usable()
         try:
-            return await connection.ask(*words)
+            return await question(connection)
         except BaseException as error:
             # Above all when cancelled: the reply to this question may still come, and is not the next one's.
             if not is_refusal(error):
@@ -214,7 +221,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _held(left: int, entry: bytes) -> Held:
-    """Return the value in *entry*, whose key has *left* milliseconds left; one more is for what is cut off."""
+    """Return the value in *entry*, whose key has *left* milliseconds left; both moments were cut to milliseconds."""
     mark, kept = _HEAD.unpack_from(entry) if len(entry) >= _HEAD.size else (b"", 0)
     if mark != _MARK or not 0 <= left <= kept:
         raise CacheFault(Reason.INVALID, "under the key lies what is not ours, or has no end of its time")

@@ -95,6 +95,27 @@ class RedisConnection(Connection):
         await self.send_packed_command(self.pack_command(*words), check_health=False)
         return await self.read_response(disable_decoding=True)
 
+    async def ask_at_once(self, *commands: tuple[str | int, ...]) -> list[Any]:
+        """Return the replies to *commands*, between which no other client's come.
+
+        Raises:
+            Exception: As `ask`.
+        """
+        await self.send_packed_command(self.pack_commands([("MULTI",), *commands, ("EXEC",)]), check_health=False)
+        try:
+            for _ in ("MULTI", *commands):
+                await self.read_response(disable_decoding=True)
+            replies = await self.read_response(disable_decoding=True)
+        except BaseException:
+            self.drop()  # the other replies may still come
+            raise
+        if not isinstance(replies, list):
+            raise InvalidResponse("a transaction was not answered with a list")
+        error = next((reply for reply in replies if isinstance(reply, Exception)), None)
+        if error is not None:
+            raise error
+        return replies
+
     @property
     def is_usable(self) -> bool:
         """Whether it is open and silent: what waits there to be read was said to nobody's question."""
