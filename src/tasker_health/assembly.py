@@ -106,11 +106,7 @@ def _require_token_of_use(wanted: PrometheusSettings) -> None:
 def _database(settings: Settings, url: str) -> Database:
     from tasker_health.database import Database
 
-    return Database(
-        url,
-        connect_timeout_seconds=settings.database.connect_timeout_seconds,
-        statement_timeout_seconds=settings.database.statement_timeout_seconds,
-    )
+    return Database.of(settings.database, url)
 
 
 def _identity(settings: Settings, source: SourceSettings, url: str) -> str:
@@ -148,11 +144,7 @@ def _counting(settings: Settings, source: SourceSettings, url: str) -> Database:
     """Return the database over another connection, on which counting everything may take long."""
     from tasker_health.database import Database
 
-    return Database(
-        url,
-        connect_timeout_seconds=settings.database.connect_timeout_seconds,
-        statement_timeout_seconds=source.full_count_timeout_seconds,
-    )
+    return Database.of(settings.database, url, counting_seconds=source.full_count_timeout_seconds)
 
 
 def _tasker(settings: Settings, name: str, source: SourceSettings) -> TaskerSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import traceback
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tasker_health.deadline import Wait
-from tasker_health.driver import Driver
+from tasker_health.driver import Driver, Tuning, driver_of
 from tasker_health.errors import ConfigurationError
 from tasker_health.resolver import Resolver
 
@@ -25,21 +26,27 @@ class Connector:
 
     Args:
         url: The database.
-        driver: How it is used.
         timeout_seconds: Longest time of one attempt.
+        tuning: How each connection is made.
 
     Attributes:
+        url: The database.
+        driver: How it is used.
         engine: Of SQLAlchemy, without a pool.
+        thread: Held while a driver that only blocks is asked.
 
     Raises:
         ConfigurationError: The driver is not installed.
     """
 
-    def __init__(self, url: sa.URL, driver: Driver, timeout_seconds: float) -> None:
-        self._host = url.host or ""
+    def __init__(self, url: sa.URL, timeout_seconds: float, tuning: Tuning) -> None:
+        self.url = url
+        self.driver = driver_of(url)
+        self.thread = threading.Lock()
         self._timeout_seconds = timeout_seconds
+        self._tuning = tuning
         self._resolver = Resolver()
-        self.engine: Any = _engine(url, driver)
+        self.engine: Any = _engine(url, self.driver, tuning)
 
     async def connection(self) -> AsyncConnection:
         """Return a new connection, which is the asker's.
@@ -67,9 +74,10 @@ class Connector:
         return connection
 
     async def _start(self, connection: AsyncConnection) -> None:
-        await self._resolver.resolve(self._host)
+        await self._resolver.resolve(self.url.host or "")
         try:
             await connection.start()
+            self.driver.opened(driver_connection_of(connection), self._tuning)
         except BaseException as error:
             # Its frames and it hold each other: else the socket stays open until a garbage collection.
             traceback.clear_frames(error.__traceback__)
@@ -79,10 +87,20 @@ class Connector:
         """Drop what belongs to an event loop that has ended."""
         self._resolver = Resolver()
 
+    def forked(self) -> None:
+        """Drop what a thread of the parent process may hold."""
+        self.thread = threading.Lock()
 
-def _engine(url: sa.URL, driver: Driver) -> Any:
-    own, arguments = driver.connect_arguments(url)
+
+def driver_connection_of(connection: AsyncConnection) -> Any:
+    """Return the driver's own connection, which is not that of SQLAlchemy."""
+    return connection.sync_connection.connection.driver_connection if connection.sync_connection else None
+
+
+def _engine(url: sa.URL, driver: Driver, tuning: Tuning) -> Any:
+    own = url
     try:
+        own, arguments = driver.connect_arguments(url, tuning)
         if driver.is_async:
             return create_async_engine(own, poolclass=NullPool, connect_args=arguments)
         return sa.create_engine(own, poolclass=NullPool, connect_args=arguments)

@@ -1,79 +1,88 @@
-"""One connection of our own to one database, with deadlines that hold.
+"""One database, asked over connections of our own.
 
-A probe never borrows the application's pool, and never waits for a driver that has been told to give up: at its
-deadline the connection's own socket is shut down, which ends the call at once, and the next question opens a new
-one. (psycopg's asynchronous cancel waits up to 10 s more.)
-
-Work is one plain function over a SQLAlchemy Core `Connection`; it runs on the loop for asynchronous drivers and in
-a thread for the others, so no query is written twice.
+A probe never borrows the application's pool. Work is one plain function over a SQLAlchemy Core `Connection`; it runs
+on the loop for asynchronous drivers and in a thread for the others, so no query is written twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tasker_health.connector import Connector
-from tasker_health.deadline import Wait, in_thread, leave_to_parent, within
-from tasker_health.driver import Driver, driver_of
-from tasker_health.errors import ConfigurationError, DatabaseFault, TaskerHealthError
-from tasker_health.model import Reason
-from tasker_health.reasons import reason_of, words_of
+from tasker_health.deadline import leave_to_parent
+from tasker_health.driver import Tuning
+from tasker_health.errors import ConfigurationError
+from tasker_health.line import Line
+from tasker_health.pool import Pool
+from tasker_health.settings import DatabaseSettings
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
-_GOODBYE_SECONDS = 1
-
-_LONGEST_SECONDS = 10
-"""How long a question may go on in a starved loop."""
-
-_STILL_ASKED = "an earlier question is still being asked"
-
-
-class _GoingOn(NamedTuple):
-    """A question whose asker is gone, and when it was asked by the loop's clock."""
-
-    task: asyncio.Future[Any]
-    began: float
-
 
 class Database:
-    """One database, asked over one connection that opens at the first question and is kept.
+    """One database; a usual process asks it over one connection, which opens at the first question and is kept.
 
-    Questions are asked one after the other. Not safe for use from several event loops.
+    Another one is opened when all that there are are busy. Not safe for use from several event loops.
 
     Args:
         url: SQLAlchemy URL; `postgresql://`, `mysql://`, `mariadb://` and `sqlite://` name their default driver.
         connect_timeout_seconds: Longest wait for a connection, within the deadline of the question.
         statement_timeout_seconds: Longest time of one statement, held by the server (PostgreSQL
             `statement_timeout`, MariaDB `max_statement_time`, MySQL `max_execution_time`) or by an interrupt.
+        pool_size: Most connections; a driver that only blocks has one thread, a SQLite database in memory one.
+        checkout_timeout_seconds: Longest wait for one of them to be free, within the deadline of the question.
+        tuning: How each connection is made.
 
     Raises:
         ConfigurationError: The URL is not one, or its driver is not installed.
     """
 
-    def __init__(self, url: str, *, connect_timeout_seconds: float = 2, statement_timeout_seconds: float = 5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout_seconds: float = 2,
+        statement_timeout_seconds: float = 5,
+        pool_size: int = 5,
+        checkout_timeout_seconds: float = 5,
+        tuning: Tuning = Tuning(),  # noqa: B008 -- frozen
+    ) -> None:
         self.url = _parsed(url)
-        self._driver: Driver = driver_of(self.url)
+        self._connector = Connector(self.url, connect_timeout_seconds, tuning)
         self._statement_timeout_seconds = statement_timeout_seconds
-        self._connector = Connector(self.url, self._driver, connect_timeout_seconds)
-        self._connection: AsyncConnection | None = None
-        self._opened_file: tuple[int, int] | None = None
+        self._size = pool_size if self._connector.driver.is_async and not _in_memory(self.url) else 1
+        self._checkout_timeout_seconds = checkout_timeout_seconds
+        self._pool: Pool[Line] = self._new_pool()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turn = asyncio.Lock()
-        self._leftover: set[asyncio.Future[Any]] = set()
-        self._going_on: _GoingOn | None = None
-        self._held: asyncio.Future[Any] | None = None
         self._pid = os.getpid()
+
+    @classmethod
+    def of(cls, settings: DatabaseSettings, url: str, *, counting_seconds: float | None = None) -> Self:
+        """Return the database at *url*, asked as *settings* say.
+
+        With *counting_seconds*, for questions that may take so long: they are asked one after the other.
+
+        Raises:
+            ConfigurationError: The URL is not one, or its driver is not installed.
+        """
+        return cls(
+            url,
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            statement_timeout_seconds=counting_seconds or settings.statement_timeout_seconds,
+            pool_size=1 if counting_seconds else settings.pool_size,
+            checkout_timeout_seconds=counting_seconds or settings.checkout_timeout_seconds,
+            tuning=Tuning(
+                prepared_statements=settings.prepared_statements, keepalive_seconds=settings.keepalive_seconds
+            ),
+        )
 
     @property
     def dialect(self) -> str:
@@ -84,183 +93,49 @@ class Database:
         """Return what *work* answers, asked in a transaction that is always rolled back.
 
         Raises:
-            DatabaseFault: The database cannot be reached, did not answer within *deadline_seconds*, or refused.
+            DatabaseFault: The database cannot be reached, did not answer within *deadline_seconds*, or refused; or
+                no connection was free.
         """
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._move_to(loop)
+        self._move_to(loop)
         ends_at = loop.time() + deadline_seconds
+        pool = self._pool
+        line = await pool.take(ends_at)
         try:
-            async with asyncio.timeout_at(ends_at):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise DatabaseFault(Reason.TIMEOUT, _STILL_ASKED) from None
-        try:
-            await self._await_earlier(ends_at)
-            if self._driver.is_async:
-                return await self._bounded(self._ask(work, ends_at), ends_at)
-            return await self._bounded(self._ask_in_thread(work), ends_at)
-        except TaskerHealthError:
-            raise
-        except Exception as error:  # noqa: BLE001 -- every driver has its own
-            raise DatabaseFault(reason_of(error), self._without_secret(error)) from None
+            return await line.run(work, ends_at)
         finally:
-            self._turn.release()
+            pool.give_back(line)
 
     async def close(self) -> None:
-        """Close the connection; the next question opens a new one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(Exception):
-                await within(connection.close(), _GOODBYE_SECONDS)
-        if self._going_on is not None:
-            self._going_on.task.cancel()
-        if self._leftover:
-            await asyncio.wait(self._leftover, timeout=1)
+        """Close the connections; the next question opens a new one."""
+        self._move_to(asyncio.get_running_loop())
+        await self._pool.close()
 
     def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin anew on *loop*: what was left on another one, which has ended, can only be dropped."""
-        connection, self._connection = self._connection, None
-        self._connector.begin_anew()
-        if self._pid != os.getpid():
-            # Forked: a goodbye, or a shutdown of the socket, would end the parent's connection.
-            leave_to_parent((connection, self._held, self._going_on))
-            connection, self._held, self._pid = None, None, os.getpid()
-        if connection is not None and connection.sync_connection is not None:
-            with contextlib.suppress(Exception):
-                driver = _driver_connection(connection)
-                connection.sync_connection.detach()
-                self._driver.drop(driver)
-        self._loop, self._turn, self._going_on = loop, asyncio.Lock(), None
-        self._leftover.clear()
-
-    async def _bounded(self, question: Coroutine[Any, Any, T], ends_at: float) -> T:
-        """Wait for *question*, but not longer than until *ends_at*, whatever the driver does."""
-        began = asyncio.get_running_loop().time()
-        task, wait = asyncio.ensure_future(question), Wait()
-        try:
-            is_done = await wait.until(ends_at, task)
-        except asyncio.CancelledError:
-            self._leave(task, began, wait)
-            raise
-        if not is_done:
-            self._leave(task, began, wait)
-            raise DatabaseFault(Reason.TIMEOUT, f"no answer within {ends_at - began:.3f} s")
-        return task.result()
-
-    def _leave(self, task: asyncio.Future[Any], began: float, wait: Wait) -> None:
-        """Give *task* up; let it go on when the loop was too starved to see whether the database had answered."""
-        self._keep(task)
-        age_seconds = asyncio.get_running_loop().time() - began
-        if self._driver.is_async and wait.was_starved and age_seconds < _LONGEST_SECONDS:
-            self._going_on = _GoingOn(task, began)
-        else:
-            self._give_up(task)
-
-    async def _await_earlier(self, ends_at: float) -> None:
-        """Wait for the question that goes on from a starved moment."""
-        earlier, self._going_on = self._going_on, None
-        if earlier is None:
+        """Begin anew on *loop*, if it is another one: what was left on one that has ended can only be dropped."""
+        if loop is self._loop:
             return
-        wait = Wait()
-        try:
-            if not await wait.until(ends_at, earlier.task):
-                raise DatabaseFault(Reason.TIMEOUT, _STILL_ASKED)
-        finally:
-            if not earlier.task.done():
-                self._leave(earlier.task, earlier.began, wait)
-
-    def _give_up(self, task: asyncio.Future[Any]) -> None:
-        """End *task* without waiting for it: by taking its socket away, or by a cancel while there is none."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            task.cancel()
+        if self._pid != os.getpid():
+            # Forked: a goodbye, or a shutdown of the socket, would end the parent's connections.
+            leave_to_parent(self._pool)
+            self._connector.forked()
+            self._pid = os.getpid()
         else:
-            self._keep(asyncio.ensure_future(self._abort(connection)))
+            for line in self._pool.lines:
+                line.drop()
+        self._connector.begin_anew()
+        self._loop, self._pool = loop, self._new_pool()
 
-    def _keep(self, task: asyncio.Future[Any]) -> None:
-        """Hold on to *task* until it is done: asyncio itself does not."""
-        self._leftover.add(task)
-        task.add_done_callback(self._forget)
+    def _new_pool(self) -> Pool[Line]:
+        return Pool(self._new_line, self._size, self._checkout_timeout_seconds)
 
-    def _forget(self, task: asyncio.Future[Any]) -> None:
-        self._leftover.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not report it: the asker was told `timeout`
-
-    async def _ask(self, work: Work[T], ends_at: float) -> T:
-        connection = await self._open()
-        try:
-            seconds = min(self._statement_timeout_seconds, ends_at - asyncio.get_running_loop().time())
-            await connection.run_sync(self._driver.begin, max(seconds, 0.001))
-            answer = await connection.run_sync(work)
-            await connection.rollback()
-        except BaseException:
-            # What state a connection is in after an error is not worth a guess.
-            if self._connection is connection:
-                self._connection = None
-            await self._discard(connection)
-            raise
-        if self._connection is not connection:
-            # The asker has given up meanwhile, and nobody else will close it.
-            await self._discard(connection)
-        return answer
-
-    async def _discard(self, connection: AsyncConnection) -> None:
-        """Drop *connection* without a goodbye, which a dead server would not answer; errors say nothing new."""
-        for ending in (self._abort, AsyncConnection.invalidate, AsyncConnection.close):
-            with contextlib.suppress(Exception):
-                await ending(connection)
-
-    async def _abort(self, connection: AsyncConnection) -> None:
-        await self._driver.abort(_driver_connection(connection))
-
-    async def _open(self) -> AsyncConnection:
-        file = self._file()
-        if file is not None and not os.access(self.url.database or "", os.R_OK):
-            raise DatabaseFault(Reason.AUTHENTICATION_FAILED, "the file may not be read")
-        kept = self._connection
-        if kept is not None:
-            if not kept.closed and self._opened_file == file:
-                return kept
-            self._connection = None
-            await self._discard(kept)
-        connection = await self._connector.connection()
-        self._connection, self._opened_file = connection, file
-        return connection
-
-    def _file(self) -> tuple[int, int] | None:
-        """Return which file a SQLite database is now: an open one that was deleted or replaced still answers."""
-        name = self.url.database
-        if self.dialect != "sqlite" or not name or name.startswith(("file:", ":memory:")):
-            return None
-        try:
-            found = os.stat(name)  # noqa: PTH116 -- one call, no object, on each question
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
-    async def _ask_in_thread(self, work: Work[T]) -> T:
-        """Ask through a driver that only blocks; a call that hangs holds this one thread and is not repeated."""
-        if self._held is not None and not self._held.done():
-            raise DatabaseFault(Reason.TIMEOUT, "an earlier question still holds the driver's thread")
-
-        def ask() -> T:
-            with self._connector.engine.connect() as connection:
-                return work(connection)
-
-        self._held = in_thread(ask, "database")
-        return await asyncio.shield(self._held)
-
-    def _without_secret(self, error: BaseException) -> str:
-        """Return the driver's words for the log: in one line, without the password."""
-        words = words_of(error).partition(": ")[2]
-        return words.replace(self.url.password, "***") if self.url.password else words
+    def _new_line(self) -> Line:
+        return Line(self._connector, self._statement_timeout_seconds)
 
 
-def _driver_connection(connection: AsyncConnection) -> Any:
-    """Return the driver's own connection, which is not that of SQLAlchemy."""
-    return connection.sync_connection.connection.driver_connection if connection.sync_connection else None
+def _in_memory(url: sa.URL) -> bool:
+    """Whether each connection to it would be another database."""
+    return url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}
 
 
 def _parsed(url: str) -> sa.URL:

@@ -28,11 +28,7 @@ def chosen_cache(settings: Settings, clock: Clock) -> Cache:
         from tasker_health.cache.sql import SqlCache
         from tasker_health.database import Database
 
-        database = Database(
-            settings.database.url.get_secret_value(),
-            connect_timeout_seconds=settings.database.connect_timeout_seconds,
-            statement_timeout_seconds=settings.database.statement_timeout_seconds,
-        )
+        database = Database.of(settings.database, settings.database.url.get_secret_value())
         return SqlCache(database, timeout_seconds=wanted.timeout_seconds)
     if scheme == "memcached":
         from tasker_health.cache.memcached import memcached_cache

@@ -62,7 +62,8 @@ class DbosSource(TalliedSource[State]):
             raise ConfigurationError(f"sources.{name}.url: DBOS runs on sqlite and postgresql, not {database.dialect}")
         if counting is None:
             url = database.url.render_as_string(hide_password=False)
-            counting = Database(url, statement_timeout_seconds=full_count_timeout_seconds)
+            seconds = full_count_timeout_seconds
+            counting = Database(url, statement_timeout_seconds=seconds, pool_size=1, checkout_timeout_seconds=seconds)
         wanted = Wanted(
             database.dialect,
             schema,

@@ -54,7 +54,7 @@ WHERE database = pg_catalog.current_database()
 # The planner takes an index for as dear as a disk's seek and would read a whole history to spare a few thousand.
 # A health reading takes no workers from the application, and is over before a compilation would pay.
 _SNAPSHOT = (
-    "ROLLBACK; BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+    "COMMIT; BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;"
     " SET LOCAL statement_timeout = {ms}; SET LOCAL lock_timeout = {ms}; SET LOCAL TIME ZONE 'UTC';"
     " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
     " SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off"
