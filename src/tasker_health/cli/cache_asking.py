@@ -26,6 +26,9 @@ MOST_SECONDS = 12.0
 KEEP_SECONDS = 30
 """How long what is put stays there at most, should nobody be left to take it away."""
 
+_LEAST_SECONDS = 0.001
+"""A question that is not even begun leaves a coroutine behind that nobody awaits."""
+
 _CLOSE_SECONDS = 1.0
 
 _REMEDIES = {
@@ -71,13 +74,15 @@ class Asking:
         Raises:
             CacheFault: There was none in time, or it refuses.
         """
-        seconds = max(0.0, min(PATIENCE_SECONDS, self._ends_at - time.monotonic()))
+        left = self._ends_at - time.monotonic()
         try:
-            return await within(question, seconds)
+            return await within(question, max(_LEAST_SECONDS, min(PATIENCE_SECONDS, left)))
         except CacheFault:
             raise
         except TimeoutError:
-            raise CacheFault(Reason.TIMEOUT, f"no answer within {seconds:g} s") from None
+            is_over = left < PATIENCE_SECONDS
+            words = "the time for measuring is over" if is_over else f"no answer within {PATIENCE_SECONDS:g} s"
+            raise CacheFault(Reason.TIMEOUT, words) from None
         except Exception as error:  # noqa: BLE001 -- a cache of another's making may raise anything
             raise CacheFault(reason_of(error), words_of(error)) from None
 
