@@ -160,7 +160,6 @@ class RedisBackend(SharedBackend):
             "hash": with_an_end("HSET", "a", "b"),
             "set": with_an_end("SADD", "a"),
             "number": with_an_end("SET", "1"),
-            "nothing": with_an_end("SET", ""),
             "words": with_an_end("SET", "somebody else's words"),
             "for ever": lambda key: ask("SET", key, "somebody else's words"),
         }

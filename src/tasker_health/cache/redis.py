@@ -2,7 +2,7 @@
 
 One connection, opened at the first question. An entry is a string of ours: a mark, for how many milliseconds it was to
 be kept, and the value; its age is what of that the server's own clock has used up, by the time that its key has left.
-What belongs together is asked in one transaction, or one script, so nothing of another process comes in between.
+What is left of its time is asked before its value: a new value that comes in between may look older, never younger.
 """
 
 from __future__ import annotations
@@ -92,12 +92,11 @@ class RedisCache:
 
     async def get(self, key: str) -> Held | None:
         """Return what lies under *key*, or `None`."""
-        # Not a script: that would copy the value twice more.
+        # Not a script, which copies the value twice more; not a transaction, which a full server refuses.
         commands = ("PTTL", key), ("GETRANGE", key, 0, _LAST_BYTE)
-        reply = await self._ask(lambda connection: connection.ask_at_once(*commands))
-        match reply:
+        match await self._ask(lambda connection: connection.ask_in_a_row(*commands)):
             case [int(left), bytes(entry)]:
-                return None if left == _NO_KEY else _held(left, entry)
+                return _held(left, entry)
         raise self._misunderstood()
 
     async def put(self, key: str, value: bytes, keep_seconds: float) -> None:
@@ -220,8 +219,10 @@ def _milliseconds(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
 
 
-def _held(left: int, entry: bytes) -> Held:
+def _held(left: int, entry: bytes) -> Held | None:
     """Return the value in *entry*, whose key has *left* milliseconds left; both moments were cut to milliseconds."""
+    if left == _NO_KEY or (left >= 0 and not entry):
+        return None  # in the second case its time has ended in between
     mark, kept = _HEAD.unpack_from(entry) if len(entry) >= _HEAD.size else (b"", 0)
     if mark != _MARK or not 0 <= left <= kept:
         raise CacheFault(Reason.INVALID, "under the key lies what is not ours, or has no end of its time")

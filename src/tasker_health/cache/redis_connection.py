@@ -18,7 +18,7 @@ from tasker_health.errors import ConfigurationError
 try:
     from redis._parsers import _AsyncRESP2Parser
     from redis.asyncio import Connection
-    from redis.exceptions import InvalidResponse
+    from redis.exceptions import InvalidResponse, ResponseError
 except ModuleNotFoundError:
     raise ConfigurationError("redis-py is not installed; pip install 'tasker-health[redis]'") from None
 
@@ -95,25 +95,22 @@ class RedisConnection(Connection):
         await self.send_packed_command(self.pack_command(*words), check_health=False)
         return await self.read_response(disable_decoding=True)
 
-    async def ask_at_once(self, *commands: tuple[str | int, ...]) -> list[Any]:
-        """Return the replies to *commands*, between which no other client's come.
+    async def ask_in_a_row(self, *commands: tuple[str | int, ...]) -> list[Any]:
+        """Return the replies to *commands*, which are sent together.
 
         Raises:
-            Exception: As `ask`.
+            Exception: As `ask`; the first refusal, when all have been read.
         """
-        await self.send_packed_command(self.pack_commands([("MULTI",), *commands, ("EXEC",)]), check_health=False)
-        try:
-            for _ in ("MULTI", *commands):
-                await self.read_response(disable_decoding=True)
-            replies = await self.read_response(disable_decoding=True)
-        except BaseException:
-            self.drop()  # the other replies may still come
-            raise
-        if not isinstance(replies, list):
-            raise InvalidResponse("a transaction was not answered with a list")
-        error = next((reply for reply in replies if isinstance(reply, Exception)), None)
-        if error is not None:
-            raise error
+        await self.send_packed_command(self.pack_commands(commands), check_health=False)
+        replies: list[Any] = []
+        for _ in commands:
+            try:
+                replies.append(await self.read_response(disable_decoding=True))
+            except ResponseError as refusal:
+                replies.append(refusal)
+        refused = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
+        if refused is not None:
+            raise refused
         return replies
 
     @property
