@@ -74,7 +74,7 @@ def _parsed(rest: str, *, is_tls: bool, has_sentinels: bool) -> Address:
     place, _, query = place.partition("?")
     hosts, _, path = place.partition("/")
     words = [unquote(word, errors="strict") for word in path.split("/")] if path else []
-    service = words.pop(0) if has_sentinels else None
+    service = words.pop(0) if has_sentinels and words else None
     if has_sentinels and not service:
         raise ValueError
     database = words.pop(0) if words else ""
