@@ -7,17 +7,19 @@ import contextlib
 import itertools
 import math
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import canary
 from loop import in_loop
 from tasker_health.cache import MOST_BYTES, Held, memcached
 from tasker_health.cache.memcached import MemcachedCache, memcached_cache
+from tasker_health.cache.memcached_connection import Connection
 from tasker_health.cache.memcached_ticks import ENTRY, LEASE, MOST_ABOVE_SECONDS, life, ticks_since
 from tasker_health.cache.memcached_wire import Reading, Reply
 from tasker_health.errors import CacheFault, SettingsError
@@ -207,7 +209,7 @@ class TestReading:
         ),
         st.lists(st.sampled_from([b"t60", b"t-1", b"f0", b"f", b"c1", b"", b"\xff", b"1", b"\0", b"v v"]), max_size=4),
         st.sampled_from([b"\r\n", b"\n", b"\r", b"", b"\r\n\r\n"]),
-        st.sampled_from([b"", b"abc\r\n", b"abc", b"\r\n", b"abc\r\nHD\r\n", b"ab\r\n"]),
+        st.sampled_from([b"", b"abc\r\n", b"abc", b"\r\n", b"abc\r\nHD\r\n", b"ab\r\n", b"abcde"]),
     )
 
     @settings(max_examples=500)
@@ -270,6 +272,7 @@ class TestReading:
 class TestTicks:
     """Ages and lives by a clock of whole seconds, which is looked at once in a second and a little."""
 
+    @example(phase=0.995, drift=0.01, put_at=1.0, seconds=0.5, later=0.01)  # the clock goes on by two in between
     @settings(max_examples=1000)
     @given(
         phase=st.floats(0, 1, exclude_max=True),
@@ -359,8 +362,8 @@ class TestServers:
             (entry(b"x") + b"HD\r\n", Reason.INVALID),
             (b"EN\r\nEN\r\n", Reason.INVALID),
             (b"HD t1 f1\r\n", Reason.INVALID),
-            (b"VA 5 t60 f0\r\nhello\r\n", Reason.INVALID),
             (b"VA 4 t60 f0\r\nhello\r\n", Reason.INVALID),
+            (entry(b"x").replace(b"x\r\n", b"xyz"), Reason.INVALID),
             (b"VA 99999999999999999999 t60\r\n", Reason.INVALID),
             (b"SERVER_ERROR out of memory writing get response\r\n", Reason.ERROR),
             (b"ERROR\r\n", Reason.UNKNOWN_VERSION),
@@ -373,6 +376,16 @@ class TestServers:
         async with server.cache() as cache:
             assert (await fault_of(cache.get("k"))).reason is reason
             assert await cache.get("k") == Held(b"next", 1)
+        assert server.accepted == 2
+
+    @in_loop
+    async def test_what_somebody_else_put_is_no_surprise(self):
+        """It is refused, and the connection goes on."""
+        server = Scripted(b"VA 5 t60 f0\r\nhello\r\n", entry(b"next"))
+        async with server.cache() as cache:
+            assert (await fault_of(cache.get("k"))).reason is Reason.INVALID
+            assert (await cache.get("k")).value == b"next"
+        assert server.accepted == 1
 
     @pytest.mark.parametrize("say", [b"", b"VA 10 t60 f1\r\nabc", b"EN\r", trickle])
     @in_loop
@@ -442,23 +455,37 @@ class TestServers:
     @in_loop
     async def test_an_answer_that_has_come_counts_however_late_the_loop_looks(self):
         """A loop that was away for longer than the deadline does not blame the cache."""
-        said = asyncio.Event()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        connection = Connection(ours)
+        ends_at = asyncio.get_running_loop().time() + 0.05
+        question = asyncio.ensure_future(connection.ask(b"mg k\r\n", ends_at, "EN"))
+        await asyncio.sleep(0)
+        theirs.sendall(b"EN\r\n")
+        time.sleep(0.1)
+        assert (await question).code == "EN"
+        assert connection.is_open
+        connection.close()
+        theirs.close()
 
-        async def say(writer):
-            writer.write(entry(b"x"))
-            await writer.drain()
-            said.set()
+    @in_loop
+    async def test_a_value_that_is_too_long_ends_the_connection(self):
+        """What is left of it is not taken for the next answer."""
+        server = Scripted(entry(b"x" * 700_000), entry(b"next"))
+        async with server.cache() as cache:
+            assert len((await cache.get("k")).value) == MOST_BYTES + 1
+            assert (await cache.get("k")).value == b"next"
+        assert server.accepted == 2
 
-        server = Scripted(b"EN\r\n", say, entry(b"y"))
-        async with server.cache(0.3) as cache:
+    @in_loop
+    async def test_a_value_is_not_sent_to_a_server_that_is_silent(self):
+        """It would be kept as new when the server wakes up."""
+        server = Scripted(b"EN\r\n")
+        async with server.cache(0.1) as cache:
             assert await cache.get("k") is None
-            question = asyncio.ensure_future(cache.get("k"))
-            await said.wait()
-            assert not question.done()
-            time.sleep(0.4)
-            assert (await question).value == b"x"
-            assert (await cache.get("k")).value == b"y"
-        assert server.accepted == 1
+            server.greeting = b""
+            assert (await fault_of(cache.put("k", b"x", 9))).reason is Reason.TIMEOUT
+        assert len(server.heard) == 1
 
     @in_loop
     async def test_one_large_value_is_sent_in_pieces(self):
