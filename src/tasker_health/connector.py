@@ -64,10 +64,16 @@ class Connector:
                 wait = Wait()
                 if not await wait.until(loop.time() + self._timeout_seconds, attempt) and not wait.was_starved:
                     break
-        finally:
             attempt.cancel()
             # Its end is worth waiting for: it closes the socket, and asks nobody.
             await asyncio.wait({attempt})
+        except BaseException:
+            attempt.cancel()
+            await asyncio.wait({attempt})
+            if not attempt.cancelled() and attempt.exception() is None:
+                # It succeeded in the moment in which its asker left: nobody else would close it.
+                await connection.close()
+            raise
         if attempt.cancelled():
             raise TimeoutError
         attempt.result()
@@ -93,8 +99,10 @@ class Connector:
 
 
 def driver_connection_of(connection: AsyncConnection) -> Any:
-    """Return the driver's own connection, which is not that of SQLAlchemy."""
-    return connection.sync_connection.connection.driver_connection if connection.sync_connection else None
+    """Return the driver's own connection, which is not that of SQLAlchemy; `None` when it has lost it."""
+    own = connection.sync_connection
+    # Asked for one that it has lost, SQLAlchemy would open another one.
+    return None if own is None or own.closed or own.invalidated else own.connection.driver_connection
 
 
 def _engine(url: sa.URL, driver: Driver, tuning: Tuning) -> Any:

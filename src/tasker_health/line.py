@@ -115,6 +115,8 @@ class Line:
     def _leave(self, task: asyncio.Future[Any], began: float, wait: Wait) -> None:
         """Give *task* up; let it go on when the loop was too starved to see whether the database had answered."""
         self._keep(task)
+        if task.done():
+            return  # in the moment in which its asker left: the connection is ready for the next question
         age_seconds = asyncio.get_running_loop().time() - began
         if self._driver.is_async and wait.was_starved and age_seconds < _LONGEST_SECONDS:
             self._going_on = _GoingOn(task, began)
@@ -177,7 +179,9 @@ class Line:
                 await ending(connection)
 
     async def _abort(self, connection: AsyncConnection) -> None:
-        await self._driver.abort(driver_connection_of(connection))
+        driver = driver_connection_of(connection)
+        if driver is not None:
+            await self._driver.abort(driver)
 
     async def _open(self) -> AsyncConnection:
         file = self._file()
