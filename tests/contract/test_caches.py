@@ -26,6 +26,7 @@ from contract.cache_backend import (
     valkey_backend,
 )
 from contract.memcached_backend import MemcachedBackend
+from contract.sql_backend import SqlOnPostgres, SqlOnSqlite
 from loop import in_loop
 from tasker_health.cache import MOST_BYTES, Cache
 from tasker_health.errors import CacheFault
@@ -37,8 +38,9 @@ SHARED: dict[str, Callable[[], SharedBackend]] = {
     "redis-secure": secure_backend,
     "redis-sentinel": SentinelBackend,
     "memcached": MemcachedBackend,
+    "sql-postgresql": SqlOnPostgres,
 }
-CACHES: dict[str, Callable[[], CacheBackend]] = {"memory": MemoryBackend, **SHARED}
+CACHES: dict[str, Callable[[], CacheBackend]] = {"memory": MemoryBackend, "sql-sqlite": SqlOnSqlite, **SHARED}
 
 HUNG_SECONDS = 0.3
 """Deadline of a question that will not be answered; one that will may take `PATIENCE_SECONDS`."""

@@ -49,13 +49,15 @@ def _state(error: Any) -> str:
     return getattr(error, "sqlstate", None) or ""
 
 
+_ANOTHER_TABLE = {"42703", "42804", "42883", "42809", "42P10", "22P02", "22001"}
+
+
 def _postgresql_trouble(error: Any) -> Reason | None:
     state = _state(error)
     if state == "0A000":
         return Reason.READ_ONLY  # an unlogged table is not there during recovery, not even to be read
-    # Of another column, type, operator, kind or key than ours, or with a constraint that ours has not.
-    is_another = state in {"42703", "42804", "42883", "42809", "42P10"} or state.startswith("23")
-    return Reason.INVALID if is_another else None
+    # Of another column, type, length, kind or key than ours, or with a constraint that ours has not.
+    return Reason.INVALID if state in _ANOTHER_TABLE or state.startswith("23") else None
 
 
 def _sqlite_trouble(error: Any) -> Reason | None:
