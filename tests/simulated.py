@@ -20,6 +20,9 @@ from tasker_health.renewal import Renewal
 AGREE_SECONDS = 1e-6
 """By how much two ways of adding up the same seconds may differ."""
 
+_TURN_SECONDS = 1e-7
+"""How long each turn of the loop takes: time that stands still would never make up for a rounding."""
+
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
     """An event loop that, instead of waiting, moves its clock to the moment that it would wait for."""
@@ -46,8 +49,7 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout=None):
         """Return what is ready now; let *timeout* pass."""
         assert timeout is not None, "nothing will ever happen: somebody waits for ever"
-        if timeout > 0:
-            self._clock.move(timeout)
+        self._clock.move(max(timeout, _TURN_SECONDS))
         return super().select(0)
 
 

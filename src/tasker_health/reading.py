@@ -103,10 +103,10 @@ class SourceReader:
 
     async def close(self) -> None:
         """End the reading under way, forget the facts and give up the connection."""
-        if self._timer is not None:
-            self._timer.cancel()
         await self._refresh.cancel()
         await self._renewal.close()
+        if self._timer is not None:  # at the end: whoever has asked meanwhile has set it again
+            self._timer.cancel()
         self._newest, self._timer = None, None
 
     def _age(self) -> float:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import NamedTuple
 
-from tasker_health.cache.shared import LEASE_SECONDS, Found, Grant, SharedCache
+from tasker_health.cache.shared import LEASE_SECONDS, Found, Grant, Look, SharedCache
 from tasker_health.clock import Clock
 from tasker_health.counters import SourceCounts
 from tasker_health.deadline import within
@@ -109,26 +109,29 @@ class Renewal:
         if not self._settings.cache_duration_seconds:
             return await self._read()
         asked_at = self._clock.monotonic()
-        grant, told = Grant.UNKNOWN, await self._shared.find(self._told_as)
+        look = await self._shared.look(self._told_as)
+        grant, told = Grant.UNKNOWN, look.found
         if not self._will_do(told, asked_at):
-            grant, told = await self._await_turn(told, asked_at)
+            grant, told = await self._await_turn(look, asked_at)
         if told is not None and self._will_do(told, asked_at):
+            adopted = self._adopted(told)  # now: its age is that of this moment, and letting the lease go takes a while
             if grant is Grant.GRANTED:
                 await self._shared.release(self._told_as)
-            return self._adopted(told)
+            return adopted
         return await self._read_for_all(grant, _younger(newest, told and self._as_entry(told)))
 
     async def close(self) -> None:
         """Give up the connection to the source."""
         await self._source.close()
 
-    async def _await_turn(self, told: Found | None, asked_at: float) -> tuple[Grant, Found | None]:
-        """Return whether this process is to read, and what has been told until then; *told* was there at *asked_at*.
+    async def _await_turn(self, look: Look, asked_at: float) -> tuple[Grant, Found | None]:
+        """Return whether this process is to read, and what has been told until then; *look* began at *asked_at*.
 
         A lease is honoured for as long as a reading may take. One that has brought nothing then is not its holder's:
         until something is told again, a lease is worth no more than its term.
         """
-        look_seconds, looked_at = _LOOK_SECONDS, asked_at
+        look_seconds, told = _LOOK_SECONDS, look.found
+        looked_at = asked_at if look.is_answered else None
         patience_seconds = self._settings.status_timeout_seconds if self._honours_leases else LEASE_SECONDS
         ends_at = self._clock.monotonic() + patience_seconds
         while True:
@@ -146,18 +149,19 @@ class Renewal:
             await asyncio.sleep(look_seconds)
             look_seconds = min(look_seconds * 1.5, _MOST_LOOK_SECONDS)
 
-    async def _look_again(self, before: Found | None, looked_at: float) -> tuple[Found | None, float]:
-        """Return what is told now, and when that was seen.
+    async def _look_again(self, before: Found | None, looked_at: float | None) -> tuple[Found | None, float | None]:
+        """Return what is told now, and when that was seen; *before* was, at *looked_at*, unless there was no answer.
 
         What was not there a moment ago has been told since: that bounds its age better than a coarse clock does.
         """
         began = self._clock.monotonic()
-        told = await self._shared.find(self._told_as)
+        told, is_answered = await self._shared.look(self._told_as)
         if told is None:
-            return before, looked_at
-        since = self._clock.monotonic() - looked_at
-        if (before is None or told.written_at != before.written_at) and told.told_seconds > since:
-            told = told._replace(age_seconds=told.age_seconds - told.told_seconds + since, told_seconds=since)
+            return before, began if is_answered and looked_at is None else looked_at
+        if looked_at is not None and (before is None or told.written_at != before.written_at):
+            since = self._clock.monotonic() - looked_at
+            if told.told_seconds > since:
+                told = told._replace(age_seconds=told.age_seconds - told.told_seconds + since, told_seconds=since)
         return told, began
 
     def _will_do(self, told: Found | None, asked_at: float) -> bool:

@@ -12,6 +12,8 @@ from tasker_health.cache.shared import LEASE_SECONDS
 from tasker_health.errors import SourceFault
 from tasker_health.model import Reason
 
+pytestmark = pytest.mark.timeout(60)
+
 LOOK_SECONDS = 0.3
 """How much later than it happened something is noticed at most: the rarest look, and the ways to the cache."""
 
@@ -332,3 +334,20 @@ async def test_ages_are_never_bounded_below_the_truth(fleet):
     for entry in (task.result() for task in entries):
         if entry.facts.completed == round(fleet.source.log[0].began * 1000):
             assert entry.read_at_monotonic <= fleet.source.log[0].began + fleet.cache.seconds / 2 + AGREE_SECONDS
+
+
+@simulated
+async def test_the_age_of_what_is_adopted_grows_while_the_lease_is_let_go(fleet):
+    """A cache that takes 0.1 s for an answer: facts found under a lease are no younger for the way of its release."""
+    first, second = fleet.replicas("first", "second")
+    fleet.cache.seconds = 0.1
+    told_at = []
+
+    async def tell():
+        told_at.append(fleet.clock.monotonic())
+        await first.shared.tell("shop", facts_of(), 0.0, None, 100)
+
+    fleet.cache.meanwhile = tell
+    entry = await second.renewal(None)
+    assert not entry.own
+    assert entry.read_at_monotonic <= told_at[0] + fleet.cache.seconds / 2 + AGREE_SECONDS
