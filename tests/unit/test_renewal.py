@@ -351,3 +351,16 @@ async def test_the_age_of_what_is_adopted_grows_while_the_lease_is_let_go(fleet)
     entry = await second.renewal(None)
     assert not entry.own
     assert entry.read_at_monotonic <= told_at[0] + fleet.cache.seconds / 2 + AGREE_SECONDS
+
+
+@simulated
+async def test_a_look_that_was_not_answered_bounds_no_age(fleet):
+    """What is there after it may have lain there for long: it is not taken for young, and the facts are read."""
+    teller, other = fleet.replicas("teller", "other")
+    await teller.renewal(None)
+    await asyncio.sleep(10)
+    fleet.cache.fault = Reason.ERROR
+    fleet.loop.call_later(fleet.cache.seconds * 0.6, setattr, fleet.cache, "fault", None)
+    entry = await other.renewal(None)
+    assert began(fleet) == ["teller", "other"]
+    assert entry.own
