@@ -56,6 +56,18 @@ class Found(NamedTuple):
     ours: bool
 
 
+class Look(NamedTuple):
+    """What looking into the cache has shown.
+
+    Attributes:
+        found: What was there; `None`: nothing that is believed, or nobody knows.
+        is_answered: Whether the cache has said so.
+    """
+
+    found: Found | None
+    is_answered: bool
+
+
 class SharedCache:
     """Tells the fleet what this process has read, and this process what another one has.
 
@@ -92,14 +104,18 @@ class SharedCache:
 
     async def find(self, name: str) -> Found | None:
         """Return what is told of the source *name*; `None`: nothing, nothing that is believed, or no answer."""
+        return (await self.look(name)).found
+
+    async def look(self, name: str) -> Look:
+        """Return what is told of the source *name*, and whether the cache has answered at all."""
         key = self._sealer.key(name)
         began = self._clock.monotonic()
         held = await self._cache.get(key)
         if held is UNANSWERED:
-            return None
+            return Look(None, is_answered=False)
         if held is None:
             self._believe(name)
-            return None
+            return Look(None, is_answered=True)
         try:
             record, told_seconds = self._opened(name, held, began)
         except RefusedError as error:
@@ -107,10 +123,11 @@ class SharedCache:
             self._refused_at[name] = self._clock.monotonic()
             reason = _REFUSED.get(error.refusal, Reason.INVALID)
             self._cache.trouble.seen(f"entry {name}", reason, str(error))
-            return None
+            return Look(None, is_answered=True)
         self._believe(name)
         age_seconds, ours = record.age_seconds + told_seconds, record.teller == self._holder
-        return Found(record.facts, age_seconds, record.fault, told_seconds, record.written_at, ours)
+        found = Found(record.facts, age_seconds, record.fault, told_seconds, record.written_at, ours)
+        return Look(found, is_answered=True)
 
     async def tell(self, name: str, facts: Facts | None, age_seconds: float, fault: Reason | None, keep: float) -> None:
         """Tell the fleet *facts* of the source *name*, which are *age_seconds* old; forgotten after *keep* seconds."""
