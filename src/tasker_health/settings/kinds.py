@@ -88,4 +88,5 @@ Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_in_utc
 class Group(BaseModel):
     """A group of settings: immutable, and without unknown names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Who makes settings in Python sees pydantic's own errors, which would show a password that does not fit.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
