@@ -41,6 +41,11 @@ class Database:
         checkout_timeout_seconds: Longest wait for one of them to be free, within the deadline of the question.
         tuning: How each connection is made.
 
+    Attributes:
+        url: Where it is.
+        pool_size: Most connections.
+        tuning: How each connection is made.
+
     Raises:
         ConfigurationError: The URL is not one, or its driver is not installed.
     """
@@ -56,9 +61,10 @@ class Database:
         tuning: Tuning = Tuning(),  # noqa: B008 -- frozen
     ) -> None:
         self.url = _parsed(url)
+        self.tuning = tuning
         self._connector = Connector(self.url, connect_timeout_seconds, tuning)
         self._statement_timeout_seconds = statement_timeout_seconds
-        self._size = pool_size if self._connector.driver.is_async and not _in_memory(self.url) else 1
+        self.pool_size = pool_size if self._connector.driver.is_async and not _in_memory(self.url) else 1
         self._checkout_timeout_seconds = checkout_timeout_seconds
         self._pool: Pool[Line] = self._new_pool()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -127,7 +133,7 @@ class Database:
         self._loop, self._pool = loop, self._new_pool()
 
     def _new_pool(self) -> Pool[Line]:
-        return Pool(self._new_line, self._size, self._checkout_timeout_seconds)
+        return Pool(self._new_line, self.pool_size, self._checkout_timeout_seconds)
 
     def _new_line(self) -> Line:
         return Line(self._connector, self._statement_timeout_seconds)

@@ -44,6 +44,14 @@ def cache(config: Config = None, as_json: AsJson = False) -> int:
 
 
 @app.command()
+def database(config: Config = None, as_json: AsJson = False) -> int:
+    """Measure the path to the database and say what to change; exit 0 (nothing), 1 (something) or 2 (cannot ask)."""
+    from tasker_health.cli.doctor_database import examine_database
+
+    return examine_database(load_settings(config), as_json=as_json)
+
+
+@app.command()
 def access(
     token: Annotated[
         str | None, typer.Option(help="Bearer token that the caller sends; - reads it from standard input.")

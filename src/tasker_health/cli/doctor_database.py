@@ -1,0 +1,109 @@
+"""`tasker-health doctor database`: measures the path to the database here and now, and says what to change."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+from tasker_health.cli.database_asking import DatabaseAsking
+from tasker_health.cli.database_speed import DatabaseSpeed
+from tasker_health.cli.findings import Finding, Verdict, change, tell
+from tasker_health.cli.logs import set_up_logging
+from tasker_health.cli.probe import say
+from tasker_health.errors import DatabaseFault, SettingsError
+from tasker_health.model import Reason
+from tasker_health.settings import Settings
+
+NOT_ASKED = 2
+
+_AWAY = {Reason.TIMEOUT, Reason.REFUSED, Reason.UNREACHABLE}
+
+_REMEDIES = {
+    Reason.TIMEOUT: "see whether the server is paused, or a firewall swallows what is sent",
+    Reason.REFUSED: "start the server, or correct host and port of database.url",
+    Reason.UNREACHABLE: "correct host and port of database.url, or open the way there",
+    Reason.AUTHENTICATION_FAILED: "correct user and password of database.url, or grant what is missing",
+    Reason.TOO_MANY_CONNECTIONS: "raise the server's maximum, or close what others leave open",
+    Reason.MISSING: "create it, or correct database.url",
+}
+
+Step = Callable[[], Awaitable[list[Finding]]]
+
+
+def examine_database(settings: Settings, *, as_json: bool) -> int:
+    """Print what was found of `database.url`; return 1 when something is to be changed, 2 if it cannot be asked.
+
+    Raises:
+        ConfigurationError: There is no URL, or it cannot work.
+    """
+    set_up_logging(settings.log)
+    if settings.database.url is None:
+        raise SettingsError("database.url", "not set", "name the database that is to be examined")
+    try:
+        findings = asyncio.run(_examined(settings, settings.database.url.get_secret_value()))
+    except DatabaseFault as fault:
+        say(sys.stderr, f"tasker-health: the database cannot be asked: {_told(fault)}\n")
+        return NOT_ASKED
+    return tell(findings, as_json=as_json)
+
+
+async def _examined(settings: Settings, url: str) -> list[Finding]:
+    asking = DatabaseAsking(settings.database, url)
+    speed = DatabaseSpeed(asking, settings.health.readiness_timeout_seconds)
+
+    async def server() -> list[Finding]:
+        found, speed.free = await _server(asking, settings)
+        return found
+
+    try:
+        await asking.ask(lambda _connection: None)
+        return await _one_by_one(
+            {
+                "query": lambda: _alone(speed.query()),
+                "server": server,
+                "connect": lambda: _alone(speed.connect()),
+                "pool": lambda: _alone(speed.pool()),
+            }
+        )
+    finally:
+        await asking.close()
+
+
+async def _server(asking: DatabaseAsking, settings: Settings) -> tuple[list[Finding], int | None]:
+    """Return what is found in the server, and how many more connections it takes, where that is known."""
+    if asking.pool.dialect == "postgresql":
+        from tasker_health.cli.doctor_postgresql import examine_postgresql
+
+        return await examine_postgresql(asking, settings)
+    if asking.pool.dialect in {"mysql", "mariadb"}:
+        from tasker_health.cli.doctor_mysql import examine_mysql
+
+        return await examine_mysql(asking, settings)
+    if asking.pool.dialect == "sqlite":
+        from tasker_health.cli.doctor_sqlite import examine_sqlite
+
+        return await examine_sqlite(asking), None
+    return [], None
+
+
+async def _alone(measured: Awaitable[Finding]) -> list[Finding]:
+    return [await measured]
+
+
+async def _one_by_one(steps: dict[str, Step]) -> list[Finding]:
+    """Return what is found until the database answers no more."""
+    found: list[Finding] = []
+    for what, step in steps.items():
+        try:
+            found += await step()
+        except DatabaseFault as fault:
+            found.append(change(what, f"{fault.reason}: {fault}", _REMEDIES.get(fault.reason, "see the server's log")))
+            if fault.reason in _AWAY:
+                return [*found, Finding(what="the rest", measured="not measured", verdict=Verdict.UNKNOWN)]
+    return found
+
+
+def _told(fault: DatabaseFault) -> str:
+    remedy = _REMEDIES.get(fault.reason)
+    return f"{fault.reason}: {fault}" + (f"; {remedy}" if remedy else "")
