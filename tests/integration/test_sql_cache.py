@@ -17,10 +17,12 @@ import sqlalchemy as sa
 import canary
 from integration.tasker_standby import Standby
 from loop import in_loop
+from pooler import PgBouncer
 from servers import PostgresServer, sync_url
 from tasker_health.cache.sql import SqlCache, table_statement
 from tasker_health.cache.sql_table import TABLE
 from tasker_health.database import Database
+from tasker_health.driver import Tuning
 from tasker_health.errors import CacheFault
 from tasker_health.model import Reason
 
@@ -42,9 +44,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @contextlib.asynccontextmanager
-async def asked(url: str, *, timeout_seconds: float = PATIENCE):
+async def asked(url: str, *, timeout_seconds: float = PATIENCE, prepared_statements: bool = True):
     """Give a cache in the database at *url*."""
-    cache = SqlCache(Database(url), timeout_seconds=timeout_seconds)
+    database = Database(url, tuning=Tuning(prepared_statements=prepared_statements))
+    cache = SqlCache(database, timeout_seconds=timeout_seconds)
     try:
         yield cache
     finally:
@@ -233,6 +236,23 @@ class TestPostgresql:
             assert held.value == b"words"  # what was given up was not written later
 
     @in_loop
+    async def test_a_locked_row_that_has_ended_holds_up_nobody(self, postgres_database: str):
+        """Whoever writes deletes what has ended, but what somebody holds is left to a later one."""
+        count = f"SELECT count(*) FROM {TABLE}"
+        async with asked(postgres_database) as patient, asked(postgres_database, timeout_seconds=SHORT) as cache:
+            await cache.get("a")
+            await patient.put("a", b"words", 60)
+            for key in ("held", "free"):
+                await patient.put(key, b"words", 0.0001)
+            with opened(postgres_database, "READ COMMITTED") as holder:
+                holder.exec_driver_sql(f"SELECT * FROM {TABLE} WHERE key = 'held' FOR UPDATE")
+                await cache.put("a", b"words", 60)
+                assert number(postgres_database, count) == 2
+            for _ in range(16):
+                await patient.put("a", b"words", 60)
+            assert number(postgres_database, count) == 1
+
+    @in_loop
     async def test_another_s_transaction_that_makes_the_table_costs_the_time_out(self, postgres_database: str):
         """A table that somebody makes and does not commit is waited for no longer than the time-out."""
         async with asked(postgres_database, timeout_seconds=SHORT) as cache:
@@ -333,6 +353,34 @@ class TestPostgresql:
             assert await cache.get("a") is None
             await cache.put("a", b"words", 60)
             assert await cache.get("a") is not None
+
+    @pytest.mark.parametrize("prepared_statements", [True, False])
+    @in_loop
+    async def test_a_pooler_in_transaction_mode_may_stand_between(
+        self, postgres_database: str, *, prepared_statements: bool
+    ):
+        """Many clients over two connections to the server: each gets its own answers, no session keeps anything."""
+        pooler = PgBouncer(postgres_database)
+
+        async def play(client: int) -> None:
+            async with asked(pooler.url, prepared_statements=prepared_statements) as cache:
+                for turn in range(12):
+                    value = f"{client}-{turn}".encode()
+                    await cache.put(f"entry-{client}", value, 60)
+                    held = await cache.get(f"entry-{client}")
+                    assert held is not None
+                    assert held.value == value
+                    if await cache.acquire("lease", f"holder-{client}", 60):
+                        await cache.release("lease", f"holder-{client}")
+
+        try:
+            await asyncio.gather(*(play(client) for client in range(8)))
+            left = "current_setting('statement_timeout') || current_setting('default_transaction_isolation')"
+            with opened(pooler.url, "READ COMMITTED") as one, opened(pooler.url, "READ COMMITTED") as two:
+                settings = {connection.exec_driver_sql(f"SELECT {left}").scalar_one() for connection in (one, two)}
+            assert settings == {"0read committed"}
+        finally:
+            pooler.end()
 
     @pytest.mark.parametrize(
         "statement",
