@@ -425,6 +425,18 @@ class TestTrouble:
                 assert await value_of(cache, name) == name.encode()
 
     @in_loop
+    async def test_what_was_not_put_in_time_is_not_put_later(self, shared):
+        """A server that goes on does not begin the age of what it was sent long ago: facts would seem young."""
+        async with opened(shared, HUNG_SECONDS) as cache, opened(shared) as patient:
+            await cache.put("mark", b"x", 60)
+            shared.pause()
+            assert (await fault_of(cache, "put")).reason is Reason.TIMEOUT
+            shared.resume()
+            for _ in range(3):  # each after whatever it has read meanwhile
+                await patient.put("mark", b"y", 60)
+            assert await value_of(patient, "entry") is None
+
+    @in_loop
     async def test_many_askers_of_a_hung_server_wait_side_by_side(self, shared):
         """Each gets its fault within its own deadline, not one after the other."""
         async with opened(shared, HUNG_SECONDS) as cache:

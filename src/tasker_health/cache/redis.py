@@ -103,8 +103,13 @@ class RedisCache:
         """Keep *value* under *key* for *keep_seconds*."""
         milliseconds = _milliseconds(keep_seconds)
         entry = _HEAD.pack(_MARK, milliseconds) + value
-        reply = await self._ask(lambda connection: connection.ask("SET", key, entry, "PX", milliseconds))
-        if reply != b"OK":
+
+        async def question(connection: RedisConnection) -> Any:
+            # Any word first: a server that hangs would keep the entry when it goes on, and begin its age only then.
+            await connection.ask("PTTL", key)
+            return await connection.ask("SET", key, entry, "PX", milliseconds)
+
+        if await self._ask(question) != b"OK":
             raise self._misunderstood()
 
     async def acquire(self, key: str, holder: str, seconds: float) -> bool:
