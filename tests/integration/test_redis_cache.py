@@ -21,6 +21,7 @@ from faulty_proxy import FaultyProxy
 from loop import in_loop
 from server import wait_until
 from tasker_health.cache import Cache
+from tasker_health.cache import redis as redis_module
 from tasker_health.cache.redis import RedisCache, redis_cache
 from tasker_health.errors import CacheFault, SettingsError
 from tasker_health.model import Reason
@@ -78,6 +79,22 @@ def secure():
         yield made
 
 
+@contextlib.contextmanager
+def _asked_the_time(then: Callable[[], None]):
+    """Call *then* as soon as the server has said what time it is."""
+    time_of = redis_module._time
+
+    async def hanging(connection):
+        try:
+            return await time_of(connection)
+        finally:
+            then()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis_module, "_time", hanging)
+        yield
+
+
 class TestRefusals:
     """What a server refuses has a reason of the closed list, and never says the password."""
 
@@ -96,7 +113,7 @@ class TestRefusals:
     async def test_the_least_rights_suffice(self, plain):
         """A user who may do only what the page names, with a password full of signs; less is refused."""
         password = f"{canary.secret('acl')}:/?#[]@%&\u00e9"
-        rights = "+pttl +getrange +set +eval +get +del"
+        rights = "+pttl +getrange +time +eval +get +set +pexpireat +del"
         plain.ask("ACL", "SETUSER", "limited", "reset", "on", f">{password}", "~tasker:*", *rights.split())
         url = f"redis://limited:{quote(password, safe='')}@127.0.0.1:{plain.port}"
         async with opened(url) as cache:
@@ -171,6 +188,23 @@ class TestRefusals:
                 busy.ask("SCRIPT", "KILL")
                 await script
                 assert (await cache.get("entry")).value == b"x"
+
+    @in_loop
+    async def test_what_it_does_when_it_goes_on_is_as_old_as_it_was_asked(self):
+        """A server hangs in the middle of a put and an acquire: what it keeps of them has begun to age then."""
+        with server() as hung:
+            async with opened(hung.url, SHORT) as cache, opened(hung.url) as patient:
+                await cache.put("entry", b"old", 60)
+                with _asked_the_time(hung.pause):
+                    assert (await fault_of(cache.put("entry", b"x", 60))).reason is Reason.TIMEOUT
+                hung.resume()
+                hung.ask("PING")
+                with _asked_the_time(hung.pause):
+                    assert (await fault_of(cache.acquire("lease", "a", SHORT))).reason is Reason.TIMEOUT
+                hung.resume()
+                value, age = await patient.get("entry")
+                assert (value, age >= 2 * SHORT) == (b"x", True)
+                assert await patient.acquire("lease", "b", 60)
 
     @in_loop
     async def test_too_many_clients(self):

@@ -30,11 +30,15 @@ _HEAD = struct.Struct(">4sQ")
 _MARK = b"th1\n"
 _LAST_BYTE = _HEAD.size + MOST_BYTES
 
+# What is kept ends at a moment of the server's clock, which was asked for first: a server that has hung does, when it
+# goes on, what it was told before, and would begin to count only then.
+_PUT = "redis.call('SET', KEYS[1], ARGV[1]) redis.call('PEXPIREAT', KEYS[1], ARGV[2]) return 1"
 _ACQUIRE = """
 local holder = redis.call('GET', KEYS[1])
 if holder and redis.call('PTTL', KEYS[1]) < 0 then return -1 end
 if holder and holder ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('PEXPIREAT', KEYS[1], ARGV[2])
 return 1
 """
 _RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -105,17 +109,19 @@ class RedisCache:
         entry = _HEAD.pack(_MARK, milliseconds) + value
 
         async def question(connection: RedisConnection) -> Any:
-            # Any word first: a server that hangs would keep the entry when it goes on, and begin its age only then.
-            await connection.ask("PTTL", key)
-            return await connection.ask("SET", key, entry, "PX", milliseconds)
+            return await connection.ask("EVAL", _PUT, 1, key, entry, await _time(connection) + milliseconds)
 
-        if await self._ask(question) != b"OK":
+        if await self._ask(question) != 1:
             raise self._misunderstood()
 
     async def acquire(self, key: str, holder: str, seconds: float) -> bool:
         """Return whether *holder* has the lease *key* for *seconds* from now on."""
-        question = "EVAL", _ACQUIRE, 1, key, holder, _milliseconds(seconds)
-        reply = await self._ask(lambda connection: connection.ask(*question))
+
+        async def question(connection: RedisConnection) -> Any:
+            ends_at = await _time(connection) + _milliseconds(seconds)
+            return await connection.ask("EVAL", _ACQUIRE, 1, key, holder, ends_at)
+
+        reply = await self._ask(question)
         if reply == -1:
             raise CacheFault(Reason.INVALID, "under the key of the lease lies what has no end of its time")
         if reply not in (0, 1):
@@ -218,6 +224,14 @@ class RedisCache:
         """Return the fault of a reply that no Redis gives to what was asked."""
         self._drop()
         return CacheFault(Reason.INVALID, NOT_REDIS)
+
+
+async def _time(connection: RedisConnection) -> int:
+    """Return the server's clock, in milliseconds since the epoch."""
+    match await connection.ask("TIME"):
+        case [bytes(seconds), bytes(microseconds)]:
+            return int(seconds) * 1000 + int(microseconds) // 1000
+    raise CacheFault(Reason.INVALID, NOT_REDIS)
 
 
 def _milliseconds(seconds: float) -> int:
