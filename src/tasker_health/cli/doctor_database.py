@@ -41,14 +41,19 @@ def examine_database(settings: Settings, *, as_json: bool) -> int:
     if settings.database.url is None:
         raise SettingsError("database.url", "not set", "name the database that is to be examined")
     try:
-        findings = asyncio.run(_examined(settings, settings.database.url.get_secret_value()))
+        findings = asyncio.run(examined(settings, settings.database.url.get_secret_value()))
     except DatabaseFault as fault:
         say(sys.stderr, f"tasker-health: the database cannot be asked: {_told(fault)}\n")
         return NOT_ASKED
     return tell(findings, as_json=as_json)
 
 
-async def _examined(settings: Settings, url: str) -> list[Finding]:
+async def examined(settings: Settings, url: str) -> list[Finding]:
+    """Return what is found of the database at *url*.
+
+    Raises:
+        DatabaseFault: The first question was not answered.
+    """
     asking = DatabaseAsking(settings.database, url)
     speed = DatabaseSpeed(asking, settings.health.readiness_timeout_seconds)
 
