@@ -34,7 +34,8 @@ async def within(awaitable: Awaitable[T], seconds: float) -> T:
         except Exception:
             raise
         except BaseException as error:
-            if given_up and isinstance(error, asyncio.CancelledError):
+            # One that does not let itself be cancelled is collected some day, with whatever it waits for.
+            if given_up and isinstance(error, asyncio.CancelledError | GeneratorExit):
                 raise
             raise RuntimeError(f"it raised {type(error).__name__}") from None
 

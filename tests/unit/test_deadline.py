@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import os
+import sys
 import threading
 import time
 
 import pytest
 
+from loop import in_loop
 from tasker_health import deadline
-from tasker_health.deadline import MOST_THREADS, Wait, in_thread
+from tasker_health.deadline import MOST_THREADS, Wait, in_thread, within
 
 
 def test_threads_that_could_not_be_made_are_not_counted_as_running(monkeypatch):
@@ -85,3 +89,22 @@ def _outcome(ask):
     thread.start()
     thread.join(30)
     return 7 if answers == ["well"] else 1
+
+
+@in_loop
+async def test_what_does_not_let_itself_be_cancelled_is_collected_in_silence(monkeypatch):
+    """Nobody waits for it any more, so nothing of it is raised where nobody could catch it."""
+    raised = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+
+    async def swallow():
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await within(swallow(), 0.01)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert raised == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
