@@ -1,8 +1,8 @@
 """The cache in Memcached, asked with its meta commands, which alone tell how long an entry has still to live.
 
-A server that was stopped and goes on answers from before its clock has noticed. Whoever had to wait for an answer
-therefore asks again; and before something is put, a word is exchanged, or what has long waited in the buffers of a
-stopped server would begin its life when that wakes up.
+A server that was stopped and goes on answers before its clock has noticed. Whoever had to wait for an answer therefore
+asks again, a moment later; and before something is put, a word is exchanged, or what has long waited in the buffers of
+a stopped server would begin its life when that wakes up.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 from tasker_health.cache import Cache, Held
 from tasker_health.cache.memcached_connection import Connection, connected
-from tasker_health.cache.memcached_ticks import ENTRY, LEASE, MOST_ABOVE_SECONDS, life, ticks_since
+from tasker_health.cache.memcached_ticks import ENTRY, LEASE, MOST_ABOVE_SECONDS, age_of, life
 from tasker_health.cache.memcached_wire import NEEDED, Reply
 from tasker_health.errors import CacheFault, SettingsError
 from tasker_health.model import Reason
@@ -29,8 +29,11 @@ _PORT = 11211
 _URL = re.compile(r"memcached://(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::([0-9]{1,5}))?", re.ASCII)
 _KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
 
-_PROMPT_SECONDS = 0.01
+_PROMPT_SECONDS = 0.005
 """An answer that took longer may come from a server that has just been woken."""
+
+_WAKING_SECONDS = 0.05
+"""How long after that its clock is surely right: its thread for the clock may have to wait for a processor."""
 
 
 def memcached_cache(url: str, *, timeout_seconds: float) -> Cache:
@@ -100,7 +103,7 @@ class MemcachedCache:
 
         async def question(asked: _Asked) -> Held | None:
             reply = await asked.ask(command, "VA", "EN")
-            return Held(reply.value, ticks_since(reply, ENTRY) + 1.0) if reply.code == "VA" else None
+            return Held(reply.value, age_of(reply, ENTRY)) if reply.code == "VA" else None
 
         return await self._answer(question, is_timed=True)
 
@@ -171,6 +174,7 @@ class MemcachedCache:
             began = loop.time()
             answer = await question(asked)
             if is_timed and loop.time() - began > _PROMPT_SECONDS:
+                await asyncio.sleep(min(_WAKING_SECONDS, (ends_at - loop.time()) / 2))
                 answer = await question(await self._connected(ends_at))
         except TimeoutError:
             raise CacheFault(Reason.TIMEOUT, f"no answer within {self._timeout_seconds:g} s") from None
@@ -212,7 +216,7 @@ def _checked(key: str) -> str:
 
 def _version_if_held_by(own: bytes, held: Reply) -> int | None:
     """Return the version of the lease that *held* tells of, or `None` if it is somebody else's."""
-    ticks_since(held, LEASE)
+    age_of(held, LEASE)  # refuses what is none
     version = held.number("c")
     if version == 0:
         raise CacheFault(Reason.INVALID, "leases need versions: start Memcached without -C")

@@ -20,7 +20,7 @@ from loop import in_loop
 from tasker_health.cache import MOST_BYTES, Held, memcached
 from tasker_health.cache.memcached import MemcachedCache, memcached_cache
 from tasker_health.cache.memcached_connection import Connection
-from tasker_health.cache.memcached_ticks import ENTRY, LEASE, MOST_ABOVE_SECONDS, life, ticks_since
+from tasker_health.cache.memcached_ticks import ENTRY, LEASE, MOST_ABOVE_SECONDS, age_of, life
 from tasker_health.cache.memcached_wire import Reading, Reply
 from tasker_health.errors import CacheFault, SettingsError
 from tasker_health.model import Reason
@@ -293,9 +293,9 @@ class TestTicks:
         if left <= 0:
             assert later > seconds
         else:
-            age = ticks_since(Reply("VA", {"t": str(left), "f": flags}), ENTRY) + 1
-            assert later - drift <= age < later + MOST_ABOVE_SECONDS
-            assert later < math.ceil(seconds) + 2 + drift
+            age = age_of(Reply("VA", {"t": str(left), "f": flags}), ENTRY)
+            assert later <= age < (later + MOST_ABOVE_SECONDS) * 1.01
+            assert later < (math.ceil(seconds) + 2) * (1 + drift)
 
     def test_no_life_is_so_long_that_it_is_a_date(self):
         """Beyond 30 days the server would take it for a moment of 1970."""
@@ -318,7 +318,7 @@ class TestTicks:
     def test_what_is_not_ours_has_no_age(self, flags):
         """Flags of somebody else, no end, another end than the one that we gave it."""
         with pytest.raises(CacheFault) as raised:
-            ticks_since(Reply("VA", flags), ENTRY)
+            age_of(Reply("VA", flags), ENTRY)
         assert raised.value.reason is Reason.INVALID
 
 
@@ -375,7 +375,7 @@ class TestServers:
         server = Scripted(say, entry(b"next"))
         async with server.cache() as cache:
             assert (await fault_of(cache.get("k"))).reason is reason
-            assert await cache.get("k") == Held(b"next", 1)
+            assert await cache.get("k") == Held(b"next", 1.01)
         assert server.accepted == 2
 
     @in_loop
@@ -538,9 +538,9 @@ class TestWoken:
             writer.write(entry(b"old", 60))
 
         server = Scripted(slow, entry(b"new", 30))
-        server.prompt_seconds = 0.01
+        server.prompt_seconds = 0.005
         async with server.cache() as cache:
-            assert await cache.get("k") == Held(b"new", 31)
+            assert await cache.get("k") == Held(b"new", 31 * 1.01)
 
     @in_loop
     async def test_a_lease_that_took_long_is_asked_for_again(self):
@@ -552,7 +552,7 @@ class TestWoken:
 
         held = b"VA 1 t1 %b c7\r\na\r\n" % GIVEN_LEASE.encode()
         server = Scripted(slow, b"NS\r\n", held, b"HD\r\n")
-        server.prompt_seconds = 0.01
+        server.prompt_seconds = 0.005
         async with server.cache() as cache:
             assert await cache.acquire("k", "a", 9) is True
         assert server.heard[-1].endswith(b" C7\r\n")
