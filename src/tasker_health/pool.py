@@ -85,7 +85,7 @@ class Pool(Generic[L]):
         now = time.monotonic()
         self._free.append(_Free(line, now))
         self._places.release()
-        while len(self._free) > 1 and now - self._free[0].since > IDLE_SECONDS:
+        while now - self._free[0].since > IDLE_SECONDS:
             idle = self._free.pop(0).line
             self.lines.remove(idle)
             closing = asyncio.ensure_future(idle.close())
@@ -95,3 +95,9 @@ class Pool(Generic[L]):
     async def close(self) -> None:
         """Close every line; each may be used again."""
         await asyncio.gather(*(line.close() for line in self.lines), *self._closing)
+
+    def _retire(self, line: L) -> None:
+        self.lines.remove(line)
+        closing = asyncio.ensure_future(line.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)

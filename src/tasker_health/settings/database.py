@@ -60,7 +60,10 @@ class DatabaseSettings(Group):
     connect_timeout_seconds: PositiveSeconds = Field(2, description="Longest wait for a connection.")
     statement_timeout_seconds: PositiveSeconds = Field(5, description="Longest time of one statement of ours.")
     pool_size: Count = Field(
-        5, le=100, description="Most connections of ours to one database; one is opened only when all others are busy."
+        5,
+        le=100,
+        description="Most connections of ours to one database for the checks, and for each source; one is opened only"
+        " when all others are busy.",
     )
     checkout_timeout_seconds: PositiveSeconds = Field(
         5, description="Longest wait for one of them to be free, within the deadline of the question."
@@ -68,7 +71,7 @@ class DatabaseSettings(Group):
     prepared_statements: bool = Field(
         True,
         description="PostgreSQL: prepare statements that are asked again and again; false behind PgBouncer in"
-        " transaction mode.",
+        " transaction mode (where they are left off anyway, one question later).",
     )
     keepalive_seconds: Seconds = Field(
         30, description="Silence after which TCP asks whether the server is still there; 0: as the machine does."
