@@ -100,9 +100,9 @@ def short_of(cache: Cache) -> float:
     return 1 if cache.coarse_seconds > 0.1 else 0.3
 
 
-async def until(condition, what: str):
+async def until(condition, what: str, seconds: float = PATIENCE_SECONDS):
     """Return what the coroutine function *condition* answers as soon as that is true."""
-    ends_at = time.monotonic() + PATIENCE_SECONDS
+    ends_at = time.monotonic() + seconds
     while not (answer := await condition()):
         assert time.monotonic() < ends_at, f"not in time: {what}"
         await asyncio.sleep(0.01)
@@ -477,14 +477,13 @@ class TestTrouble:
     @in_loop
     async def test_a_hundred_hung_questions_leave_nothing_behind(self, shared):
         """No descriptor, no task, no thread; asked one by one, side by side, and when the asker leaves."""
-        async with opened(shared, 0.02) as cache:
-            async with opened(shared) as patient:
-                await patient.get("entry")
-            with contextlib.suppress(CacheFault):
-                await cache.get("entry")
-            await cache.close()
-            before = _kept()
+        async with opened(shared) as warm:
+            await warm.get("entry")
+        before = _kept()
+        async with opened(shared, 0.02) as cache, opened(shared, HUNG_SECONDS) as connected:
+            await connected.get("entry")
             shared.pause()
+            await fault_of(connected, "put")
             for _ in range(30):
                 await fault_of(cache, "get")
             await asyncio.gather(*(fault_of(cache, "put") for _ in range(50)))
@@ -500,7 +499,7 @@ class TestTrouble:
             async def is_left():
                 return all(now <= then for now, then in zip(_kept(), before, strict=True))
 
-            await until(is_left, f"nothing is left of it: {_kept()} after {before}")
+            await until(is_left, "nothing is left of it", seconds=10)
             shared.resume()
 
     def test_a_child_leaves_its_parents_connection_alone(self, shared):

@@ -281,6 +281,19 @@ async def _echo(reader, writer):
         writer.write(chunk)
 
 
+async def _gossip(reader, writer):
+    while chunk := await reader.read(65536):
+        writer.write(b"-ERR you said " + b" ".join(chunk.split()) + b"\r\n")
+
+
+async def _gossip_of_redis(reader, writer):
+    """Cut off what it was told, as Redis does when it does not know a command."""
+    while chunk := await reader.read(65536):
+        writer.write(
+            b"-ERR unknown command 'AUTH', with args beginning with: '" + b" ".join(chunk.split())[:-2] + b"'\r\n"
+        )
+
+
 async def _closing(reader, writer):
     await reader.read(10)
 
@@ -324,6 +337,8 @@ NOISE = {
     "silence": (_silent, {Reason.TIMEOUT}),
     "trickle": (_trickling, {Reason.TIMEOUT}),
     "echo": (_echo, {Reason.INVALID, Reason.AUTHENTICATION_FAILED}),
+    "gossip": (_gossip, {Reason.ERROR, Reason.TIMEOUT}),
+    "gossip of Redis": (_gossip_of_redis, {Reason.ERROR, Reason.TIMEOUT}),
     "closed": (_closing, {Reason.UNREACHABLE}),
 }
 
@@ -347,6 +362,7 @@ class TestNoise:
                 peak = tracemalloc.get_traced_memory()[1]
                 tracemalloc.stop()
                 assert fault.reason in reasons, fault
+                assert "canary" not in str(fault), "not even a part of the password"
                 assert took < SHORT + 2
                 assert peak < 8_000_000
 

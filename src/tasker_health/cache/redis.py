@@ -206,7 +206,7 @@ class RedisCache:
 
     def _begin_anew_elsewhere(self, loop: asyncio.AbstractEventLoop) -> None:
         """Leave the connection behind when this is another event loop than its own, or another process."""
-        if loop is self._loop and os.getpid() == self._pid:
+        if loop is self._loop:
             return
         connection, self._connection = self._connection, None
         if os.getpid() != self._pid:
