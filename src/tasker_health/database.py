@@ -18,13 +18,17 @@ from sqlalchemy.exc import ArgumentError
 from tasker_health.connector import Connector
 from tasker_health.deadline import leave_to_parent
 from tasker_health.driver import Tuning
-from tasker_health.errors import ConfigurationError
+from tasker_health.errors import ConfigurationError, DatabaseFault
 from tasker_health.line import Line
+from tasker_health.model import Reason
 from tasker_health.pool import Pool
 from tasker_health.settings import DatabaseSettings
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
+
+_BROKEN = frozenset({Reason.UNREACHABLE, Reason.REFUSED})
+"""What a connection answers whose server has ended it, by a restart say: then each of the others would, too."""
 
 
 class Database:
@@ -109,6 +113,10 @@ class Database:
         line = await pool.take(ends_at)
         try:
             return await line.run(work, ends_at)
+        except DatabaseFault as fault:
+            if fault.reason in _BROKEN:
+                pool.distrust()
+            raise
         finally:
             pool.give_back(line)
 

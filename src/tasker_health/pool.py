@@ -86,11 +86,12 @@ class Pool(Generic[L]):
         self._free.append(_Free(line, now))
         self._places.release()
         while now - self._free[0].since > IDLE_SECONDS:
-            idle = self._free.pop(0).line
-            self.lines.remove(idle)
-            closing = asyncio.ensure_future(idle.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._retire(self._free.pop(0).line)
+
+    def distrust(self) -> None:
+        """Close every line that is free: one was found broken, and what broke it has not spared the others."""
+        while self._free:
+            self._retire(self._free.pop().line)
 
     async def close(self) -> None:
         """Close every line; each may be used again."""

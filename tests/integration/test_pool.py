@@ -74,6 +74,27 @@ def test_questions_at_once_use_as_many_connections_as_there_may_be(url):
     wait_until(lambda: connections(url) == 0, "the server has forgotten the connections")
 
 
+def test_a_restart_costs_one_question_however_many_connections_there_are(postgres_database):
+    """One that was ended is met once; the others are not met one after the other, each by a question that fails."""
+
+    async def play():
+        database = Database(postgres_database)
+        nap = asked(NAPS["postgresql"].format(0.2))
+        await asyncio.gather(*(database.run(nap, deadline_seconds=PATIENCE) for _ in range(3)))
+        opened = connections(postgres_database)
+        engine = sa.create_engine(sync_url(postgres_database), poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            connection.exec_driver_sql(f"{end} AND pid <> pg_backend_pid()")
+        with pytest.raises(DatabaseFault):
+            await database.run(nap, deadline_seconds=PATIENCE)
+        await asyncio.gather(*(database.run(nap, deadline_seconds=PATIENCE) for _ in range(3)))
+        await database.close()
+        return opened
+
+    assert asyncio.run(play()) == 3
+
+
 def test_who_finds_no_connection_free_is_told_so_and_the_next_one_gets_one(url):
     """`pool_exhausted` after the checkout time-out, `timeout` at an earlier deadline; then it is answered."""
 
