@@ -29,11 +29,8 @@ _PORT = 11211
 _URL = re.compile(r"memcached://(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253}))(?::([0-9]{1,5}))?", re.ASCII)
 _KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
 
-_PROMPT_SECONDS = 0.005
-"""An answer that took longer may come from a server that has just been woken."""
-
 _WAKING_SECONDS = 0.05
-"""How long after that its clock is surely right: its thread for the clock may have to wait for a processor."""
+"""How long after it was woken a server's clock is right: its thread for that may have to wait for a processor."""
 
 
 def memcached_cache(url: str, *, timeout_seconds: float) -> Cache:
@@ -171,9 +168,9 @@ class MemcachedCache:
             raise CacheFault(Reason.TIMEOUT, "earlier questions are still being asked") from None
         try:
             asked = await self._connected(ends_at)
-            began = loop.time()
+            asked.connection.was_prompt = True
             answer = await question(asked)
-            if is_timed and loop.time() - began > _PROMPT_SECONDS:
+            if is_timed and not asked.connection.was_prompt:
                 await asyncio.sleep(min(_WAKING_SECONDS, (ends_at - loop.time()) / 2))
                 answer = await question(await self._connected(ends_at))
         except TimeoutError:

@@ -18,6 +18,9 @@ from tasker_health.resolver import Resolver
 _PIECE = 65536
 _CLOSED = "the server closed the connection"
 
+_PROMPT_SECONDS = 0.005
+"""An answer that took longer may come from a server that has just been woken."""
+
 
 async def connected(host: str, port: int, resolver: Resolver, ends_at: float) -> socket.socket:
     """Return a socket connected to the first address of *host* that takes it until *ends_at*, by the loop's clock.
@@ -59,6 +62,8 @@ class Connection:
 
     Attributes:
         is_open: Whether it can be asked.
+        was_prompt: Whether every answer was, since somebody has set it. One that is there as soon as the loop looks is:
+            that it was late is the loop's doing, not the server's.
     """
 
     def __init__(self, connected_socket: socket.socket) -> None:
@@ -67,7 +72,8 @@ class Connection:
         self._waiting: asyncio.Future[Reply] | None = None
         self._reading = Reading()
         self._unsent = memoryview(b"")
-        self.is_open = True
+        self._looked_at: float | None = None
+        self.is_open = self.was_prompt = True
         self._loop.add_reader(connected_socket, self._read)
 
     async def ask(self, command: bytes, ends_at: float, *expected: str) -> Reply:
@@ -84,6 +90,8 @@ class Connection:
         waiting = self._waiting = self._loop.create_future()
         # Not a cancel of the asker: a reply that has arrived in a loop that was away counts, however late it is.
         deadline = self._loop.call_at(ends_at, self._late)
+        self._looked_at = None
+        look = self._loop.call_soon(self._look)
         try:
             self._send(command)
             reply: Reply = await waiting
@@ -94,6 +102,7 @@ class Connection:
             raise
         finally:
             deadline.cancel()
+            look.cancel()
             self._waiting = None
         if reply.code not in expected:
             self.close()
@@ -146,9 +155,16 @@ class Connection:
             self.close()
             return
         if reply is not None:
+            if self._looked_at is not None and self._loop.time() - self._looked_at > _PROMPT_SECONDS:
+                self.was_prompt = False
             self._settle(reply)
             if reply.is_cut:
                 self.close()
+
+    def _look(self) -> None:
+        """Note when the loop had looked for an answer for the first time, and found none."""
+        if self._waiting is not None and not self._waiting.done():
+            self._looked_at = self._loop.time()
 
     def _late(self) -> None:
         if self._waiting is not None and not self._waiting.done():

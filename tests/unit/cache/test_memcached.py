@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import canary
 from loop import in_loop
-from tasker_health.cache import MOST_BYTES, Held, memcached
+from tasker_health.cache import MOST_BYTES, Held, memcached_connection
 from tasker_health.cache.memcached import MemcachedCache, memcached_cache
 from tasker_health.cache.memcached_connection import Connection
 from tasker_health.cache.memcached_ticks import ENTRY, LEASE, MOST_ABOVE_SECONDS, age_of, life
@@ -60,7 +60,7 @@ class Scripted:
         assert isinstance(cache, MemcachedCache)
         try:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(memcached, "_PROMPT_SECONDS", self.prompt_seconds)
+                patch.setattr(memcached_connection, "_PROMPT_SECONDS", self.prompt_seconds)
                 yield cache
         finally:
             await cache.close()
