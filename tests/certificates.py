@@ -12,6 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 DAY = dt.timedelta(days=1)
+_NO_USE = dict.fromkeys(
+    ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
+) | {"encipher_only": False, "decipher_only": False}
+_SIGNS = x509.KeyUsage(key_cert_sign=True, crl_sign=True, **_NO_USE)
 
 
 @dataclass
@@ -65,7 +69,12 @@ class Authority:
             .not_valid_before(now + days[0] * DAY)
             .not_valid_after(now + days[1] * DAY)
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            # What Python verifies strictly from 3.13 on.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
-        if not is_authority:
+        if is_authority:
+            builder = builder.add_extension(_SIGNS, critical=True)
+        else:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())
