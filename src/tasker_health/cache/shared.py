@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from enum import Enum
 from typing import NamedTuple
@@ -26,6 +27,10 @@ _REFUSED = {Refusal.VERSION: Reason.UNKNOWN_VERSION}
 _LOOK_AGAIN_SECONDS = 10
 """An entry that was refused is looked at again so much later, if nobody has asked for it: so long it is told at least,
 to whoever asks as rarely as a kubelet does."""
+
+
+_MOST_REMEMBERED = 1000
+"""So many entries are known again: those of an hour and more, of one source with the default time to live."""
 
 
 class Grant(Enum):
@@ -91,6 +96,7 @@ class SharedCache:
         self._holder = secrets.token_hex(8)
         self._probed = b""
         self._refused_at: dict[str, float] = {}
+        self._told_at: dict[tuple[str, str, float], float] = {}
 
     @property
     def counts(self) -> CacheCounts:
@@ -196,7 +202,20 @@ class SharedCache:
             raise RefusedError(Refusal.INVALID, words_of(held))
         # The way here is part of its age, and the clock of the cache may be set back.
         told_seconds = max(0.0, held.age_seconds) + self._clock.monotonic() - began
-        return self._sealer.open(name, held.value, age_seconds=told_seconds, now=self._clock.now()), told_seconds
+        record = self._sealer.open(name, held.value, age_seconds=told_seconds, now=self._clock.now())
+        return record, self._since_it_was_told(record, told_seconds)
+
+    def _since_it_was_told(self, record: Record, told_seconds: float) -> float:
+        """Return how long ago *record* was told, at most and at least since it was first seen here.
+
+        What somebody has kept and put back looks new to the cache; here it goes on ageing.
+        """
+        now, which = self._clock.monotonic(), (record.owner, record.teller, record.written_at)
+        told_at = min(self._told_at.pop(which, math.inf), now - told_seconds)
+        self._told_at[which] = told_at  # at the end: the one seen least lately goes first
+        if len(self._told_at) > _MOST_REMEMBERED:
+            del self._told_at[next(iter(self._told_at))]
+        return now - told_at
 
     def _believe(self, name: str) -> None:
         """Remember that what lies there for the source *name* is ours, or nothing."""

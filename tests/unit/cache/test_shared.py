@@ -462,3 +462,39 @@ async def test_the_signing_key_is_in_nothing_that_is_said(caplog):
     kept = [(key, each.value) for key, each in fleet.cache._kept.items()]
     for text in (caplog.text, said, repr(fleet.another), repr(fleet.sealer), repr(kept)):
         assert KEY not in text
+
+
+def test_what_was_kept_and_put_back_goes_on_ageing():
+    """An attacker who puts a signed entry back makes it look new to the cache, but not to who has seen it before."""
+
+    async def play():
+        clock = FakeClock()
+        cache = MemoryCache(clock.monotonic)
+        teller, reader = (shared_of(cache, clock, key="a key of this test") for _ in range(2))
+        await teller.tell("shop", facts_of(), 0, Reason.TIMEOUT, 100)
+        key = teller._sealer.key("shop")
+        kept = await cache.get(key)
+        first = await reader.find("shop")
+        clock.move(50)
+        await cache.put(key, kept.value, 100)
+        return first, await reader.find("shop"), await shared_of(cache, clock, key="a key of this test").find("shop")
+
+    first, again, to_a_stranger = asyncio.run(play())
+    assert (first.told_seconds, first.age_seconds) == (0, 0)
+    assert (again.told_seconds, again.age_seconds) == (50, 50)
+    assert to_a_stranger.told_seconds == 0
+
+
+def test_what_is_known_again_is_bounded():
+    """However many entries are told, so many are remembered."""
+
+    async def play():
+        clock = FakeClock()
+        shared = shared_of(clock=clock)
+        for _ in range(1100):
+            await shared.tell("shop", facts_of(), 0, None, 100)
+            clock.move(1)
+            await shared.find("shop")
+        return len(shared._told_at)
+
+    assert asyncio.run(play()) == 1000
