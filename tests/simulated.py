@@ -143,6 +143,8 @@ class SimulatedCache(MemoryCache):
         hangs: Whether it answers nothing.
         coarse_seconds: Its ages are whole numbers of that, rounded up.
         asked: How many questions came.
+        answer_seconds: How much longer what was found is on its way back.
+        looked: Is set when something has been looked for `looks_left` times, and once more.
         meanwhile: What happens, once, while the next lease is asked for.
     """
 
@@ -152,6 +154,9 @@ class SimulatedCache(MemoryCache):
         self.fault: Reason | None = None
         self.hangs = False
         self.asked = 0
+        self.answer_seconds = 0.0
+        self.looked: asyncio.Event | None = None
+        self.looks_left = 0
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     def empty(self) -> None:
@@ -167,7 +172,10 @@ class SimulatedCache(MemoryCache):
         """Return what lies there."""
         await self._trouble()
         held = await super().get(key)
-        await asyncio.sleep(self.seconds / 2)
+        if self.looked is not None and self.looks_left == 0:
+            self.looked.set()
+        self.looks_left -= 1
+        await asyncio.sleep(self.seconds / 2 + self.answer_seconds)
         if held is not None and self.coarse_seconds:
             held = held._replace(age_seconds=-(-held.age_seconds // self.coarse_seconds) * self.coarse_seconds)
         return held

@@ -212,11 +212,44 @@ async def test_a_replica_that_knows_nothing_takes_no_facts_from_those_who_do(fle
     assert (await ask(fleet, new)).age_seconds is None
     answer = await ask(fleet, old)
     assert answer.fault is Reason.REFUSED
+    assert answer.age_seconds > 1
     assert answer.age_seconds == pytest.approx(answer.true_age_seconds, abs=WAYS_SECONDS)
     fleet.source.fault = None
     await asyncio.sleep(1.1)
     for replica in (new, old):
         assert (await ask(fleet, replica)).fault is None
+
+
+@simulated
+async def test_older_facts_that_are_told_with_a_failure_replace_no_younger_ones(fleet):
+    """One has read while the cache was away, so the other one tells its failure with what was told before."""
+    old, new = fleet.replicas("old", "new")
+    await asyncio.gather(ask(fleet, old), ask(fleet, new))
+    await asyncio.sleep(4)
+    fleet.cache.fault = Reason.UNREACHABLE
+    assert (await ask(fleet, new)).own
+    await asyncio.sleep(1.5)  # it is renewed once more, and nobody is told
+    fleet.cache.fault = None
+    await asyncio.sleep(1)
+    fleet.source.fault = Reason.REFUSED
+    assert (await ask(fleet, old)).age_seconds > 5
+    answer = await ask(fleet, new)
+    assert (answer.fault, answer.own) == (Reason.REFUSED, False)
+    assert answer.age_seconds < 3
+
+
+@simulated
+async def test_while_a_source_hangs_askers_get_the_last_facts_soon(fleet):
+    """The first one waits for the fault to be known, those after it a tenth of a second each."""
+    replica = fleet.replica()
+    await ask(fleet, replica)
+    fleet.source.seconds, fleet.source.fault = 4, Reason.TIMEOUT
+    await asyncio.sleep(10)
+    assert (await ask(fleet, replica)).fault is Reason.TIMEOUT
+    for answer in await ask_for(fleet, replica, 10):
+        assert answer.fault is Reason.TIMEOUT
+        assert answer.age_seconds > 10
+        assert answer.waited_seconds <= 0.1 + WAYS_SECONDS
 
 
 @simulated
@@ -227,6 +260,7 @@ async def test_the_failure_of_another_one_is_not_kept_as_if_it_were_facts(fleet)
     fleet.source.fault = Reason.REFUSED
     answers = await asyncio.gather(ask(fleet, teller), ask(fleet, told))
     assert [each.fault for each in answers] == [Reason.REFUSED] * 2
+    assert fleet.loop.timers == []
     fleet.source.fault = None
     await asyncio.sleep(1.1)
     answer = await ask(fleet, told)

@@ -364,3 +364,30 @@ async def test_a_look_that_was_not_answered_bounds_no_age(fleet):
     entry = await other.renewal(None)
     assert began(fleet) == ["teller", "other"]
     assert entry.own
+
+
+@pytest.mark.parametrize("look", [1, 2])
+@simulated
+async def test_what_is_told_while_a_look_is_on_its_way_back_is_older_than_the_answer(fleet, look):
+    """A slow and coarse cache: the look found nothing new, but its answer took a while, in which it was told."""
+    fleet.cache.coarse_seconds = 1.0
+    teller, other = fleet.replicas("teller", "other")
+    await fleet.cache.acquire(other.shared._lease_key("shop"), "somebody", 60)
+    await teller.shared.tell("shop", facts_of(completed=0), 100.0, None, 1000)
+    await asyncio.sleep(0.5)
+    told_at = []
+
+    async def tell(looks):
+        fleet.cache.looks_left = looks - 1
+        await fleet.cache.looked.wait()
+        told_at.append(fleet.clock.monotonic())
+        await teller.shared.tell("shop", facts_of(completed=1), 0.0, None, 1000)
+
+    fleet.cache.looked = asyncio.Event()
+    telling = asyncio.ensure_future(tell(look))
+    await asyncio.sleep(0)
+    fleet.cache.answer_seconds = 0.2
+    entry = await other.renewal(None)
+    await telling
+    assert (entry.facts.completed, entry.own) == (1, False)
+    assert entry.read_at_monotonic <= told_at[0] + fleet.cache.seconds
