@@ -63,7 +63,7 @@ class CacheCounts:
 
     Attributes:
         requests: By what was asked and what came of it: `ok`, `failed`, or `skipped` as it was to be left alone.
-        faults: What failed, by reason.
+        faults: What failed, by reason; `missing` also when what was put was not kept.
         refused_entries: Entries that were not believed, by why.
     """
 

@@ -51,6 +51,7 @@ class Found(NamedTuple):
         told_seconds: How long ago this was told, at most.
         written_at: When, by the clock of whoever told it.
         ours: Whether that was this process.
+        is_new: Whether this process had not seen it before.
     """
 
     facts: Facts | None
@@ -59,6 +60,7 @@ class Found(NamedTuple):
     told_seconds: float
     written_at: float
     ours: bool
+    is_new: bool
 
 
 class Look(NamedTuple):
@@ -124,6 +126,8 @@ class SharedCache:
             return Look(None, is_answered=True)
         try:
             record, told_seconds = self._opened(name, held, began)
+            is_new = _which(record) not in self._told_at
+            told_seconds = self._since_it_was_told(record, told_seconds)
         except RefusedError as error:
             self.counts.refused_entries[error.refusal] += 1
             self._refused_at[name] = self._clock.monotonic()
@@ -132,7 +136,7 @@ class SharedCache:
             return Look(None, is_answered=True)
         self._believe(name)
         age_seconds, ours = record.age_seconds + told_seconds, record.teller == self._holder
-        found = Found(record.facts, age_seconds, record.fault, told_seconds, record.written_at, ours)
+        found = Found(record.facts, age_seconds, record.fault, told_seconds, record.written_at, ours, is_new)
         return Look(found, is_answered=True)
 
     async def tell(self, name: str, facts: Facts | None, age_seconds: float, fault: Reason | None, keep: float) -> None:
@@ -152,7 +156,8 @@ class SharedCache:
             self._cache.trouble.seen(f"telling {name}", Reason.ERROR, str(error))
             return
         self._cache.trouble.well(f"telling {name}")
-        await self._cache.put(self._sealer.key(name), sealed, keep)
+        if await self._cache.put(self._sealer.key(name), sealed, keep):
+            self._since_it_was_told(record, 0.0)
 
     async def acquire(self, name: str) -> Grant:
         """Return whether this process is the one to read the source *name*; ask again to keep that right."""
@@ -175,13 +180,11 @@ class SharedCache:
         if expected:
             held = await self._cache.get(key)
             if held is None:
-                self._cache.trouble.seen(
-                    "keep", Reason.MISSING, "what was put is not there: evicted, or restarted empty"
-                )
+                self._keeps_not(Reason.MISSING, "what was put is not there: evicted, or restarted empty")
             elif isinstance(held, Held) and held.value == expected:
                 self._cache.trouble.well("keep")
             elif held is not UNANSWERED:
-                self._cache.trouble.seen("keep", Reason.INVALID, "what was put is not what is there")
+                self._keeps_not(Reason.INVALID, "what was put is not what is there")
         probe = secrets.token_bytes(8)
         if await self._cache.put(key, probe, PROBE_KEEP_SECONDS):
             self._probed = probe
@@ -203,19 +206,23 @@ class SharedCache:
         # The way here is part of its age, and the clock of the cache may be set back.
         told_seconds = max(0.0, held.age_seconds) + self._clock.monotonic() - began
         record = self._sealer.open(name, held.value, age_seconds=told_seconds, now=self._clock.now())
-        return record, self._since_it_was_told(record, told_seconds)
+        return record, told_seconds
 
     def _since_it_was_told(self, record: Record, told_seconds: float) -> float:
         """Return how long ago *record* was told, at most and at least since it was first seen here.
 
         What somebody has kept and put back looks new to the cache; here it goes on ageing.
         """
-        now, which = self._clock.monotonic(), (record.owner, record.teller, record.written_at)
+        now, which = self._clock.monotonic(), _which(record)
         told_at = min(self._told_at.pop(which, math.inf), now - told_seconds)
         self._told_at[which] = told_at  # at the end: the one seen least lately goes first
         if len(self._told_at) > _MOST_REMEMBERED:
             del self._told_at[next(iter(self._told_at))]
         return now - told_at
+
+    def _keeps_not(self, reason: Reason, detail: str) -> None:
+        self.counts.faults[reason] += 1
+        self._cache.trouble.seen("keep", reason, detail)
 
     def _believe(self, name: str) -> None:
         """Remember that what lies there for the source *name* is ours, or nothing."""
@@ -224,3 +231,8 @@ class SharedCache:
 
     def _lease_key(self, name: str) -> str:
         return f"{self._sealer.key(name)}:lease"
+
+
+def _which(record: Record) -> tuple[str, str, float]:
+    """Return what tells *record* from all others."""
+    return record.owner, record.teller, record.written_at

@@ -98,7 +98,7 @@ def _cache(snapshot: Snapshot) -> Iterator[Instrument]:
     )
     yield counter(
         "tasker_health_cache_faults_total",
-        "Questions to the shared cache that failed.",
+        "Questions to the shared cache that failed, and what it has not kept.",
         ("reason",),
         {(reason.value,): counts.faults[reason] for reason in Reason},
     )

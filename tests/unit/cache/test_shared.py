@@ -379,6 +379,7 @@ class TestTrouble:
             *("keep (missing", "well again"),
             *("keep (invalid", "well again"),
         ]
+        assert fleet.another.counts.faults == {Reason.MISSING: 3, Reason.INVALID: 1}
 
     @in_loop
     async def test_two_processes_probe_side_by_side(self):
