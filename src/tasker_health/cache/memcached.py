@@ -18,6 +18,7 @@ from tasker_health.cache import Cache, Held
 from tasker_health.cache.memcached_connection import Connection, connected
 from tasker_health.cache.memcached_ticks import ENTRY, LEASE, MOST_ABOVE_SECONDS, age_of, life
 from tasker_health.cache.memcached_wire import NEEDED, Reply
+from tasker_health.deadline import Wait, retrieve
 from tasker_health.errors import CacheFault, SettingsError
 from tasker_health.model import Reason
 from tasker_health.reasons import reason_of, words_of
@@ -31,6 +32,9 @@ _KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 _WAKING_SECONDS = 0.05
 """How long after it was woken a server's clock is right: its thread for that may have to wait for a processor."""
+
+_STARVED_FACTOR = 5
+"""How many times its limit opening a connection may last in a starved loop: it takes some turns."""
 
 
 def memcached_cache(url: str, *, timeout_seconds: float) -> Cache:
@@ -90,6 +94,7 @@ class MemcachedCache:
         self._timeout_seconds = timeout_seconds
         self._resolver = Resolver()
         self._connection: Connection | None = None
+        self._opening: asyncio.Task[Connection] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn = asyncio.Lock()
         self._pid = os.getpid()
@@ -155,6 +160,9 @@ class MemcachedCache:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
 
     async def _answer(self, question: Callable[[_Asked], Awaitable[T]], *, is_timed: bool = False) -> T:
         """Return what *question* finds in its turn; one that is timed is asked again when the answer was slow."""
@@ -183,15 +191,33 @@ class MemcachedCache:
             turn.release()
 
     async def _connected(self, ends_at: float) -> _Asked:
-        if self._connection is None or not self._connection.is_open:
-            connection = Connection(await connected(self._host, self._port, self._resolver, ends_at))
-            # Before anything else: a value that is sent to a server without `ms` would be read as commands.
-            greeted = await connection.ask(b"mn\r\n", ends_at, "MN", "EN")
-            if greeted.code != "MN":
-                connection.close()
-                raise CacheFault(Reason.UNKNOWN_VERSION, NEEDED)
-            self._connection = connection
-        return _Asked(self._connection, ends_at)
+        """Return a connection; one that a starved loop had no turns to open goes on, for the next question."""
+        if self._connection is not None and self._connection.is_open:
+            return _Asked(self._connection, ends_at)
+        loop = asyncio.get_running_loop()
+        if self._opening is None or self._opening.done():
+            longest = self._timeout_seconds * _STARVED_FACTOR
+            self._opening = loop.create_task(self._open(loop.time() + longest))
+            self._opening.add_done_callback(retrieve)
+        opening, wait = self._opening, Wait()
+        try:
+            if not await wait.until(ends_at, opening):
+                raise TimeoutError
+        finally:
+            if opening.done() or not wait.was_starved:
+                self._opening = None
+                opening.cancel()
+        return _Asked(opening.result(), ends_at)
+
+    async def _open(self, ends_at: float) -> Connection:
+        connection = Connection(await connected(self._host, self._port, self._resolver, ends_at))
+        # Before anything else: a value that is sent to a server without `ms` would be read as commands.
+        greeted = await connection.ask(b"mn\r\n", ends_at, "MN", "EN")
+        if greeted.code != "MN" or asyncio.get_running_loop() is not self._loop:
+            connection.close()
+            raise CacheFault(Reason.UNKNOWN_VERSION, NEEDED)
+        self._connection = connection
+        return connection
 
     def _belong_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin anew when *loop* is not the one of the question before."""
@@ -200,7 +226,7 @@ class MemcachedCache:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close() if self._pid == os.getpid() else connection.leave()
-        self._loop, self._pid = loop, os.getpid()
+        self._loop, self._pid, self._opening = loop, os.getpid(), None
         self._resolver, self._turn = Resolver(), asyncio.Lock()
 
 

@@ -91,7 +91,7 @@ class Connection:
         # Not a cancel of the asker: a reply that has arrived in a loop that was away counts, however late it is.
         deadline = self._loop.call_at(ends_at, self._late)
         self._looked_at = None
-        look = self._loop.call_soon(self._look)
+        self._loop.call_soon(self._loop.call_soon, self._look, waiting)
         try:
             self._send(command)
             reply: Reply = await waiting
@@ -102,7 +102,6 @@ class Connection:
             raise
         finally:
             deadline.cancel()
-            look.cancel()
             self._waiting = None
         if reply.code not in expected:
             self.close()
@@ -161,9 +160,9 @@ class Connection:
             if reply.is_cut:
                 self.close()
 
-    def _look(self) -> None:
-        """Note when the loop had looked for an answer for the first time, and found none."""
-        if self._waiting is not None and not self._waiting.done():
+    def _look(self, waiting: asyncio.Future[Reply]) -> None:
+        """Note when the loop has had a whole turn, has looked for an answer, and found none."""
+        if waiting is self._waiting and not waiting.done():
             self._looked_at = self._loop.time()
 
     def _late(self) -> None:

@@ -334,6 +334,13 @@ async def half(writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
+async def _hog(seconds: float) -> None:
+    """Leave the loop one turn every so many *seconds*."""
+    while True:
+        time.sleep(seconds)
+        await asyncio.sleep(0)
+
+
 async def trickle(writer: asyncio.StreamWriter) -> None:
     """Say an answer so slowly that it never ends."""
     for byte in entry(b"x" * MOST_BYTES):
@@ -465,8 +472,28 @@ class TestServers:
         time.sleep(0.1)
         assert (await question).code == "EN"
         assert connection.is_open
+        assert connection.was_prompt
         connection.close()
         theirs.close()
+
+    @in_loop
+    async def test_a_connection_that_a_starved_loop_could_not_open_in_time_goes_on(self):
+        """The next question finds it, or none ever would; given up, it is none the less ended."""
+        server = Scripted(entry(b"x"))
+        async with server.cache(0.2) as cache:
+            hog = asyncio.ensure_future(_hog(0.15))
+            fault = await fault_of(cache.get("k"))
+            hog.cancel()
+            assert fault.reason is Reason.TIMEOUT
+            await until(lambda: cache._connection is not None, "it goes on")
+            assert (await cache.get("k")).value == b"x"
+            await cache.close()
+            hog = asyncio.ensure_future(_hog(0.15))
+            await fault_of(cache.get("k"))
+            await cache.close()
+            hog.cancel()
+            await until(lambda: server.accepted == server.ended == 2, "it is ended")
+        assert server.heard == [b"mg k v t f\r\n"]
 
     @in_loop
     async def test_a_value_that_is_too_long_ends_the_connection(self):
