@@ -168,7 +168,7 @@ RUBBISH = [
 ]
 
 
-@pytest.mark.parametrize("rubbish", RUBBISH, ids=repr)
+@pytest.mark.parametrize("rubbish", RUBBISH, ids=lambda rubbish: type(rubbish).__name__)
 @in_loop
 async def test_what_is_not_held_is_not_ours(rubbish):
     """Other types, a text for bytes, an age that is none: it is as if something else lay there."""
@@ -188,7 +188,9 @@ async def test_what_is_held_is_handed_on(held):
     assert await contained(Scripted(answering(held))).get("key") is held
 
 
-@pytest.mark.parametrize("rubbish", [None, 1, 0, "yes", object(), Held(b"", 0)], ids=repr)
+@pytest.mark.parametrize(
+    "rubbish", [None, 1, 0, "yes", object(), Held(b"", 0)], ids=lambda rubbish: type(rubbish).__name__
+)
 @in_loop
 async def test_only_a_bool_is_a_lease(rubbish):
     """Everything else is true or false by chance: nobody can tell who has it."""

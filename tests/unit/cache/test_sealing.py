@@ -180,7 +180,6 @@ class TestRoundTrip:
             facts_of(pending=True),
             facts_of(blocked=1.5),
         ],
-        ids=repr,
     )
     @SEALERS
     def test_what_would_come_back_as_something_else_is_not_sealed(self, sealer: Sealer, facts: Facts):
