@@ -9,7 +9,7 @@ from tasker_health.model import Reason
 log = logging.getLogger(__name__)
 
 _PASSING = frozenset({Reason.TIMEOUT, Reason.REFUSED, Reason.UNREACHABLE, Reason.TOO_MANY_CONNECTIONS})
-"""Faults of the way there: any answer that comes proves that they are over."""
+"""Faults of the way there: any answer that comes proves that they are over, be it a refusal."""
 
 
 class Trouble:
@@ -31,6 +31,8 @@ class Trouble:
     def seen(self, what: str, reason: Reason, detail: str) -> None:
         """Remember that *what* was asked, or was looked at, is in trouble; *detail* is for the log."""
         before = self._reasons.get(what)
+        if reason not in _PASSING:  # it was told by the cache itself
+            self._reasons = {other: why for other, why in self._reasons.items() if why not in _PASSING}
         self._reasons[what] = reason
         if reason is not before:
             log.warning("cache %s: %s (%s): %s", self._cache, what, reason, detail)

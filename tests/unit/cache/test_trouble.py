@@ -48,6 +48,18 @@ def test_any_answer_ends_what_was_the_way_there(said, reason):
     assert said()[-1] == "cache redis: well again"
 
 
+@pytest.mark.parametrize("reason", AWAY)
+def test_a_refusal_ends_what_was_the_way_there(said, reason):
+    """A cache that was restarted with another password says so: that is why now, whatever the restart had cost."""
+    trouble = Trouble("redis")
+    trouble.seen("put", reason, "")
+    trouble.seen("get", Reason.AUTHENTICATION_FAILED, "wrong password")
+    assert trouble.reason is Reason.AUTHENTICATION_FAILED
+    assert said()[-1] == "cache redis: get (authentication_failed): wrong password"
+    trouble.seen("put", reason, "")
+    assert trouble.reason is Reason.AUTHENTICATION_FAILED
+
+
 def test_a_cache_that_can_be_read_and_not_written_stays_in_trouble(said):
     """Until it is written again; then leases, which failed for the same reason, are well too."""
     trouble = Trouble("redis")
