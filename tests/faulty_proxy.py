@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 import sqlalchemy as sa
 
-Mode = Literal["pass", "blackhole", "reset", "refuse", "slow"]
+Mode = Literal["pass", "blackhole", "reset", "refuse", "slow", "trickle", "cut"]
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PATIENCE_SECONDS = 30
@@ -28,6 +28,8 @@ class FaultyProxy:
     * `reset`: ends every connection with a reset.
     * `refuse`: does not listen; open connections are reset.
     * `slow`: waits `delay_seconds` before it forwards each chunk.
+    * `trickle`: waits `delay_seconds` before each byte of an answer.
+    * `cut`: forwards half of the first chunk of an answer, and ends the connection with a reset.
 
     Attributes:
         port: Where it listens, the same in every mode.
@@ -121,19 +123,43 @@ class FaultyProxy:
         except OSError:
             return self._reset(writer)
         self._writers.add(target_writer)
-        await asyncio.gather(self._relay(reader, target_writer), self._relay(target_reader, writer))
+        answering = self._relay(target_reader, writer, is_answer=True)
+        await asyncio.gather(self._relay(reader, target_writer), answering)
         return None
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
+    ) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(65536):
                 if self._mode == "slow":
                     await asyncio.sleep(self._delay_seconds)
                 await self._forwarding.wait()
+                if is_answer and self._mode == "trickle":
+                    chunk = await self._trickled(chunk, writer)
+                if is_answer and self._mode == "cut":
+                    await self._cut(chunk, writer)
+                    break
                 writer.write(chunk)
                 await writer.drain()
         self._writers.discard(writer)
         writer.close()
+
+    async def _trickled(self, chunk: bytes, writer: asyncio.StreamWriter) -> bytes:
+        """Forward *chunk* byte by byte while the mode says so; return what is left of it."""
+        while chunk and self._mode == "trickle":
+            await asyncio.sleep(self._delay_seconds)
+            writer.write(chunk[:1])
+            await writer.drain()
+            chunk = chunk[1:]
+        return chunk
+
+    async def _cut(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
+        """Forward half of *chunk*, and see to it that it has left, before the reset, which would overtake it."""
+        writer.write(chunk[: len(chunk) // 2])
+        await writer.drain()
+        await asyncio.sleep(0.01)
+        self._reset(writer)
 
     def _reset_all(self) -> None:
         for writer in list(self._writers):
