@@ -102,6 +102,10 @@ _WORDS = (
     ("server closed the connection", Reason.UNREACHABLE),
     ("connection reset by peer", Reason.UNREACHABLE),
     ("lost connection", Reason.UNREACHABLE),
+    ("the connection is lost", Reason.UNREACHABLE),
+    ("the connection is closed", Reason.UNREACHABLE),
+    ("no connection to the server", Reason.UNREACHABLE),
+    ("broken pipe", Reason.UNREACHABLE),
 )
 
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 import canary
 from integration.tasker_standby import Standby
 from loop import in_loop
-from pooler import PgBouncer
+from pgbouncer import PgBouncer
 from servers import PostgresServer, sync_url
 from tasker_health.cache.sql import SqlCache, table_statement
 from tasker_health.cache.sql_table import TABLE
@@ -357,13 +357,14 @@ class TestPostgresql:
     @pytest.mark.parametrize("prepared_statements", [True, False])
     @in_loop
     async def test_a_pooler_in_transaction_mode_may_stand_between(
-        self, postgres_database: str, *, prepared_statements: bool
+        self, postgres: PostgresServer, postgres_database: str, *, prepared_statements: bool
     ):
         """Many clients over two connections to the server: each gets its own answers, no session keeps anything."""
-        pooler = PgBouncer(postgres_database)
+        pooler = PgBouncer(postgres, default_pool_size=2)
+        url = pooler.url_for(postgres_database)
 
         async def play(client: int) -> None:
-            async with asked(pooler.url, prepared_statements=prepared_statements) as cache:
+            async with asked(url, prepared_statements=prepared_statements) as cache:
                 for turn in range(12):
                     value = f"{client}-{turn}".encode()
                     await cache.put(f"entry-{client}", value, 60)
@@ -376,7 +377,7 @@ class TestPostgresql:
         try:
             await asyncio.gather(*(play(client) for client in range(8)))
             left = "current_setting('statement_timeout') || current_setting('default_transaction_isolation')"
-            with opened(pooler.url, "READ COMMITTED") as one, opened(pooler.url, "READ COMMITTED") as two:
+            with opened(url, "READ COMMITTED") as one, opened(url, "READ COMMITTED") as two:
                 settings = {connection.exec_driver_sql(f"SELECT {left}").scalar_one() for connection in (one, two)}
             assert settings == {"0read committed"}
         finally:
