@@ -121,11 +121,13 @@ SENTINEL = (
     Trouble(
         *("failover of a dead master", SentinelScene.lose_master, SentinelScene.await_election, DOWN.reasons),
         is_away=True,
+        flickers=True,  # it is over as soon as the first sentinel knows
         more_reasons=("read_only", "missing"),
     ),
     Trouble(
         *("failover of a hung master", SentinelScene.hang_master, SentinelScene.await_election, HUNG.reasons),
         is_away=True,
+        flickers=True,  # it is over as soon as the first sentinel knows
         more_reasons=("read_only", "missing"),
     ),
     Trouble(

@@ -219,11 +219,12 @@ def _assert_check_is_right(outcome: Outcome) -> None:
     seen = {look.reason for look in during if look.status == "degraded"}
     assert seen & set(trouble.reasons) or (trouble.may_be_unseen and not seen), looks
     assert seen <= {*trouble.reasons, *trouble.more_reasons, MACHINE_IS_SLOW}
-    assert trouble.flickers or all(
-        look.status == "degraded"
-        for look in looks
-        if outcome.began + SEEN_SECONDS + SLACK_SECONDS < look.at < outcome.ended
-    )
+    if not (trouble.flickers or trouble.is_over_at_once):
+        for reader in {look.asked_of for look in looks}:
+            under = [look for look in looks if look.asked_of == reader and outcome.began < look.at < outcome.ended]
+            since = next(look.at for look in under if look.status == "degraded")
+            assert since < outcome.began + SEEN_SECONDS
+            assert all(look.status == "degraded" for look in under if look.at > since)
 
 
 def _assert_is_left_alone(outcome: Outcome) -> None:
