@@ -33,7 +33,7 @@ COUNTS = (
 _GRACE_SECONDS = 0.1
 """How much longer than its deadline a source may take before it is left to itself."""
 
-_EXTEND_SECONDS = 0.3
+_EXTEND_SECONDS = 0.25
 """How often the lease is asked for again while the source is read: three times in its term."""
 
 _LOOK_SECONDS, _MOST_LOOK_SECONDS = 0.05, 0.25

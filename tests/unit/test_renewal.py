@@ -59,8 +59,8 @@ async def test_who_gets_the_lease_looks_again_before_it_reads(fleet):
 
 @pytest.mark.parametrize("after_seconds", [0.05, 0.5, 3.4])
 @simulated
-async def test_a_holder_that_dies_costs_no_more_than_the_term_of_its_lease(fleet, after_seconds):
-    """Whenever it dies, early or after its lease was extended many times, another one reads a second later."""
+async def test_a_holder_that_dies_costs_no_more_than_a_second(fleet, after_seconds):
+    """Whenever it dies, early or after its lease was extended many times, another one reads within a second."""
     fleet.source.seconds = 4
     dead, heir = fleet.replicas("dead", "heir")
     holder = asyncio.ensure_future(dead.renewal(None))
@@ -74,7 +74,7 @@ async def test_a_holder_that_dies_costs_no_more_than_the_term_of_its_lease(fleet
     entry = await waiting
     assert entry.own
     assert began(fleet) == ["dead", "heir"]
-    assert fleet.source.begun[1][1] - died_at <= LEASE_SECONDS + LOOK_SECONDS
+    assert fleet.source.begun[1][1] - died_at <= 1 + WAYS_SECONDS
 
 
 @simulated
@@ -192,7 +192,7 @@ async def test_who_was_away_while_others_read_does_not_overwrite_younger_facts(f
 
 @simulated
 async def test_a_lease_that_nobody_honours_is_worth_its_term_after_the_first_time(fleet):
-    """Held for ever with nothing told it costs one reading its patience, the next ones a second, until it is free."""
+    """Held for ever with nothing told it costs one reading its patience, the next ones its term, until it is free."""
     replica = fleet.replica()
     await replica.renewal(None)
     lease = replica.shared._lease_key("shop")

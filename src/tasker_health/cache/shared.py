@@ -16,8 +16,8 @@ from tasker_health.errors import CacheFault
 from tasker_health.model import Facts, Reason
 from tasker_health.reasons import words_of
 
-LEASE_SECONDS = 1.0
-"""How long a lease lasts without being renewed: what a dead holder costs the others."""
+LEASE_SECONDS = 0.75
+"""How long a lease lasts that is not renewed. A dead holder costs the others that, and their rarest look: a second."""
 
 PROBE_KEEP_SECONDS = 600
 """How long what a probe puts would lie there: much longer than until the next one."""
