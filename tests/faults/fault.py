@@ -19,6 +19,7 @@ class Fault:
         begin: Makes it so.
         end: Makes it well again.
         reasons: Of `/ready` meanwhile; none: it is 200.
+        cache_reasons: What `/ready` says of the cache meanwhile, with 200; only where there are some, there is a cache.
         stalls: Whether the event loop stands still; it ends by itself, and `/live` of the guard is 503 after the stall.
         starves: Whether the application gets so little time that its checks may miss their deadline (503, `timeout`)
             or its reports come too late (503, `stalled`): true answers, and how many depends on the machine.
@@ -31,6 +32,7 @@ class Fault:
     begin: Callable[[Scene], Any]
     end: Callable[[Scene], Any]
     reasons: tuple[str, ...] = ()
+    cache_reasons: tuple[str, ...] = ()
     stalls: bool = False
     starves: bool = False
     asks_application: bool = True
@@ -40,6 +42,10 @@ class Fault:
 
 def _database(name, begin, end, *reasons, **more):
     return Fault(name, begin, end, reasons, is_database=True, **more)
+
+
+def _cache(name, begin, end, *reasons):
+    return Fault(name, begin, end, cache_reasons=reasons)
 
 
 def _own(name, behaviour, *reasons, **more):
@@ -79,6 +85,9 @@ FAULTS = [
         asks_application=False,
         lacks_memory=True,
     ),
+    _cache("cache stopped (SIGSTOP)", lambda s: s.cache.pause(), lambda s: s.cache.resume(), "timeout"),
+    _cache("cache killed", lambda s: s.cache.kill(), lambda s: s.cache.start(), "unreachable", "refused"),
+    _cache("cache answering noise", Scene.let_stranger_answer, Scene.dismiss_stranger, "invalid", "unreachable"),
     Fault("clock set forward by a day", lambda s: s.pod.tell("/clock/86400"), Scene.calm),
     Fault("clock set back by a day", lambda s: s.pod.tell("/clock/-86400"), Scene.calm),
 ]

@@ -27,13 +27,14 @@ class Pod:
 
     Args:
         url: Of the database that its readiness asks.
+        cache_url: Of the cache that it shares with others; empty: none.
 
     Attributes:
         port: Of the application.
         guard_port: Of the guard.
     """
 
-    def __init__(self, url):
+    def __init__(self, url, cache_url=""):
         self.port, self.guard_port = free_port(), free_port()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in `end`
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
@@ -43,6 +44,7 @@ class Pod:
             "TASKER_GUARD__PORT": str(self.guard_port),
             "TASKER_HEALTH__LIVENESS_STALL_SECONDS": str(STALL_SECONDS),
             "TASKER_DATABASE__URL": url,
+            **({"TASKER_CACHE__URL": cache_url} if cache_url else {}),
         }
         words = ["--app-dir", str(Path(__file__).parent), "--port", str(self.port), "--no-access-log"]
         self.process = subprocess.Popen(
@@ -70,6 +72,16 @@ class Pod:
         """Have the application begin with what *path* says, and do not wait for the end of it."""
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+
+    def wait_for_reasons(self, port, reasons):
+        """Wait until `/ready` at *port* is 200 and names one of *reasons*, or none if they are none; return when."""
+
+        def asked():
+            (probe,) = ask(port, READY)
+            is_so = set(reasons) & set(probe.reasons) if reasons else not probe.reasons
+            return probe.sent_at if probe.code == 200 and is_so else None
+
+        return wait_until(asked, f"ready names {reasons}: {self.log[-2000:]}", PATIENCE_SECONDS)
 
     def wait_for(self, port, code):
         """Wait until `/ready` is answered with *code* at *port*, and return the moment at which that was asked."""

@@ -27,7 +27,7 @@ class Outcome:
         live: The same under it.
         wrong: Those probes of `/live` and `/ready`, under it, that were not answered as they must be.
         ready: `/ready` under it, by who was asked: `guard`, and `application` where it can answer.
-        back_seconds: From its end to ready, at the guard and at the application.
+        back_seconds: From its end to ready, at the guard and at the application, and to a cache that is well.
         before: Threads, descriptors and database connections.
         after: The same after it.
         end_seconds: From SIGTERM under it to the end of the process; `None`: it did not end.
@@ -55,7 +55,7 @@ class Outcome:
 
 def play(scene: Scene, fault: Fault, *, probes: int, idle_probes: int = 0) -> Outcome:
     """Return what is seen of *fault* with so many *probes* of each kind."""
-    pod = scene.pod = Pod(scene.url)
+    pod = scene.pod = Pod(scene.url, scene.cache_url if fault.cache_reasons else "")
     outcome = Outcome(fault)
     try:
         _settle(scene, outcome)
@@ -68,8 +68,9 @@ def play(scene: Scene, fault: Fault, *, probes: int, idle_probes: int = 0) -> Ou
         _ask_ready(scene, outcome, probes, began)
         fault.end(scene)
         ended = time.monotonic()
-        pod.wait_for(pod.guard_port, 200)
-        outcome.back_seconds = pod.wait_for(pod.port, 200) - ended
+        for port in (pod.guard_port, pod.port):
+            back = pod.wait_for_reasons(port, ()) if fault.cache_reasons else pod.wait_for(port, 200)
+        outcome.back_seconds = back - ended
         _count(scene, outcome)
         _terminate(scene, outcome)
     finally:
@@ -121,6 +122,8 @@ def _ask_ready(scene: Scene, outcome: Outcome, probes: int, began: float) -> Non
     asked = {"guard": pod.guard_port, **({"application": pod.port} if fault.asks_application else {})}
     for name, port in asked.items():
         pod.wait_for(port, code)
+        if fault.cache_reasons:
+            pod.wait_for_reasons(port, fault.cache_reasons)
         live = Asker(pod.guard_port, LIVE, 50)
         try:
             ready = ask(port, READY, probes, at_once=AT_ONCE, seconds=seconds)
@@ -137,7 +140,8 @@ def _is_right(fault: Fault, probe: Probe, code: int) -> bool:
     """Return whether *probe* of `/ready` was answered with *code* and a reason of *fault*, or was starved truly."""
     if fault.starves and probe.code == 503:
         return bool({"timeout", "stalled"} & set(probe.reasons))
-    return probe.code == code and (not fault.reasons or bool(set(fault.reasons) & set(probe.reasons)))
+    expected = {*fault.reasons, *fault.cache_reasons}
+    return probe.code == code and (not expected or bool(expected & set(probe.reasons)))
 
 
 def _count(scene: Scene, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""Where faults happen: a database behind a proxy, another one to fail over to, and the application."""
+"""Where faults happen: a database and a cache behind proxies, another database to fail over to, and the application."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import time
 import psycopg
 
 import canary
+from caches import RedisServer
 from faults.asker import Asker
+from faults.cache_stranger import NOISE, Stranger
 from faults.pod import PATIENCE_SECONDS, Pod
 from faulty_proxy import FaultyProxy
 from server import wait_until
@@ -25,11 +27,12 @@ FLOOD = 256
 
 
 class Scene:
-    """A PostgreSQL behind a proxy, another one to fail over to, and the application that is asked.
+    """A PostgreSQL behind a proxy, another one to fail over to, a Redis, and the application that is asked.
 
     Attributes:
         server: The database that the application is to reach.
         proxy: What stands between them, in every row.
+        cache: The cache of the application, in the rows of caches.
         pod: The application of this row.
         ends_at: When a fault ends by itself, by CLOCK_MONOTONIC.
     """
@@ -40,6 +43,10 @@ class Scene:
         for each in (self.server, self._spare):
             each.execute(f"CREATE ROLE prober LOGIN PASSWORD '{PASSWORD}'")
         self.url = self.proxy.url_for(self.server.url_of("postgres", user="prober", password=PASSWORD))
+        self.cache = RedisServer()
+        self._cache_proxy = FaultyProxy(self.cache.port)
+        self.cache_url = self.cache.url.replace(str(self.cache.port), str(self._cache_proxy.port))
+        self._stranger = Stranger(NOISE, speaks_first=True)
         self.held = []
         self.pod: Pod | None = None
         self.flood: Asker | None = None
@@ -56,6 +63,19 @@ class Scene:
         """Let the other server be the one behind the proxy."""
         self.server, self._spare = self._spare, self.server
         self.proxy.forward_to(self.server.port)
+
+    def let_stranger_answer(self):
+        """Have a program that makes noise take the place of the cache."""
+        self._put_behind(self._stranger.port)
+
+    def dismiss_stranger(self):
+        """Have the cache answer again."""
+        self._put_behind(self.cache.port)
+
+    def _put_behind(self, port):
+        self._cache_proxy.forward_to(port)
+        self._cache_proxy.set("reset")
+        self._cache_proxy.set("pass")
 
     def connections(self):
         """Return how many connections the database has from the application, as it counts them itself."""
@@ -134,6 +154,10 @@ class Scene:
             self.server.start()
         if not self._spare.running:
             self._spare.start()
+        self.cache.resume()
+        if not self.cache.running:
+            self.cache.start()
+        self.dismiss_stranger()
         self.proxy.set("pass")
         self.let_go()
 
@@ -146,5 +170,7 @@ class Scene:
             with contextlib.suppress(psycopg.Error):
                 self.held.pop().close()
         self.proxy.close()
-        for each in (self.server, self._spare):
+        self._cache_proxy.close()
+        self._stranger.close()
+        for each in (self.server, self._spare, self.cache):
             each.end()

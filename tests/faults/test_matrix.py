@@ -1,9 +1,9 @@
 """The fault matrix: each row a fault, what is asked under it, what must be answered, how soon, and what is left over.
 
-`./dev bench faults` plays the same rows with more probes and prints the figures. Not here: the shared caches, which
-do not exist yet, and memory pressure of the whole machine, which would take it from everybody else; the application
-alone has none in one row. The guard's own clock cannot be set for one process; it judges by CLOCK_MONOTONIC alone, and
-only its timestamps would move.
+`./dev bench faults` plays the same rows with more probes and prints the figures. What the status is worth while a
+shared cache is in trouble is in test_caches.py. Not here: memory pressure of the whole machine, which would take it
+from everybody else; the application alone has none in one row. The guard's own clock cannot be set for one process; it
+judges by CLOCK_MONOTONIC alone, and only its timestamps would move.
 """
 
 from __future__ import annotations
