@@ -122,6 +122,21 @@ def test_proxy_fails_as_its_mode_says(echo_port: int):
         assert proxy.accepted == 2
 
 
+def test_proxy_lets_an_answer_trickle_or_cuts_it(echo_port: int):
+    """One byte at a time, until the mode is another one; or half of it and then a reset."""
+    with FaultyProxy(echo_port) as proxy, socket.create_connection(("127.0.0.1", proxy.port), 10) as client:
+        proxy.set("trickle", delay_seconds=0.01)
+        client.sendall(b"words")
+        assert [client.recv(5) for _ in range(2)] == [b"w", b"o"]
+        proxy.set("pass")
+        assert b"".join(iter(lambda: client.recv(1), b"s")) == b"rd"
+        proxy.set("cut")
+        client.sendall(b"more words")
+        assert client.recv(10) == b"more "
+        with pytest.raises(ConnectionResetError):
+            client.recv(10)
+
+
 def test_proxy_stands_in_for_the_server_of_a_url(postgres_database: str):
     """A URL through the proxy reaches the server behind it, with the same password."""
     with FaultyProxy(sa.make_url(postgres_database).port or 0) as proxy:
