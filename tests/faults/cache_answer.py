@@ -69,7 +69,7 @@ class Answer:
         read_at = EPOCH + health["completed_tasks"] / 1000
         young, old = self.sent_at - read_at, self.sent_at + self.seconds - read_at
         is_own = health["pending_tasks"] == self.asked_of
-        slack = 0.05 + CACHE_TIMEOUT_SECONDS  # what was told was that long on its way to the cache
+        slack = 0.2 + CACHE_TIMEOUT_SECONDS  # what was told was that long on its way to the cache
         wrong = {
             "not healthy": self.body["status"] != "healthy",
             "too old": young > OLDEST_SECONDS,

@@ -242,7 +242,7 @@ def _assert_is_left_alone(outcome: Outcome) -> None:
 def _assert_is_counted(outcome: Outcome) -> None:
     """Each process has counted why, as a fault or as an entry that it does not believe."""
     trouble = outcome.trouble
-    reasons = {*trouble.reasons, *trouble.more_reasons, *trouble.refusals}
+    reasons = {*trouble.reasons, *trouble.more_reasons, *trouble.refusals, MACHINE_IS_SLOW}
     for reader, shown in outcome.shown.items():
         looks_at_entries = reader < PROCESSES_OF_STATUS
         assert shown & reasons or trouble.may_be_unseen or (trouble.refusals and not looks_at_entries)
