@@ -16,8 +16,9 @@ from tasker_health.assessment import Reading
 from tasker_health.cache.shared import SharedCache
 from tasker_health.clock import Clock
 from tasker_health.counters import SourceCounts
+from tasker_health.fetch import Entry
 from tasker_health.model import Reason, SourceDetail
-from tasker_health.renewal import Entry, Renewal
+from tasker_health.renewal import Renewal
 from tasker_health.runner import RunEndedError, SingleFlight
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source

@@ -8,30 +8,15 @@ process reads for itself.
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import NamedTuple
 
 from tasker_health.cache.shared import LEASE_SECONDS, Found, Grant, Look, SharedCache
 from tasker_health.clock import Clock
 from tasker_health.counters import SourceCounts
-from tasker_health.deadline import within
-from tasker_health.errors import SourceFault
-from tasker_health.model import Facts, Reason, SourceDetail
-from tasker_health.reasons import reason_of, words_of
+from tasker_health.fetch import Entry, Fetch
+from tasker_health.model import Reason, SourceDetail
+from tasker_health.reasons import reason_of
 from tasker_health.settings import HealthSettings
 from tasker_health.sources import Source
-
-log = logging.getLogger(__name__)
-
-COUNTS = (
-    *("pending", "running", "completed", "failed", "cancelled", "other", "blocked", "stuck", "retry_queue"),
-    *("in_backoff", "window_completed", "window_failed", "retries_settled", "retries_succeeded"),
-    *("oldest_pending_seconds", "drift"),
-)
-"""The figures of facts that must be counts, or `None`."""
-
-_GRACE_SECONDS = 0.1
-"""How much longer than its deadline a source may take before it is left to itself."""
 
 _EXTEND_SECONDS = 0.25
 """How often the lease is asked for again while the source is read: three times in its term."""
@@ -49,24 +34,6 @@ _CLOCKS_AGREE_SECONDS = 2
 """Two clocks that differ by less are one: then all processes say the same time of the same facts."""
 
 
-class Entry(NamedTuple):
-    """What is known of a source.
-
-    Attributes:
-        facts: The newest facts; `None`: never read.
-        read_at: Wall-clock time of their reading, seconds since the epoch, for people.
-        read_at_monotonic: The same moment on the monotonic clock of this process, for measuring age.
-        fault: Why the reading after them failed.
-        own: Whether this process has read them, and not another one.
-    """
-
-    facts: Facts | None
-    read_at: float
-    read_at_monotonic: float
-    fault: Reason | None = None
-    own: bool = True
-
-
 class Renewal:
     """Gets newer facts of one source.
 
@@ -79,8 +46,6 @@ class Renewal:
 
     Attributes:
         name: Name of the source.
-        fault: Why the latest reading failed, here or elsewhere; `None`: it did not.
-        detail: What is known of the last reading here, for those who may see it.
     """
 
     def __init__(
@@ -90,12 +55,20 @@ class Renewal:
         self._shared = shared
         self._settings = settings
         self._clock = clock
-        self._counts = counts
+        self._fetch = Fetch(source, settings.status_timeout_seconds, clock, counts)
         self.name = source.name
         self._told_as = told_as(source)
         self._honours_leases = True
-        self.fault: Reason | None = None
-        self.detail = SourceDetail(error=None, read_time_ms=None)
+
+    @property
+    def fault(self) -> Reason | None:
+        """Why the latest reading failed, here or elsewhere; `None`: it did not."""
+        return self._fetch.fault
+
+    @property
+    def detail(self) -> SourceDetail:
+        """What is known of the last reading here, for those who may see it."""
+        return self._fetch.detail
 
     async def __call__(self, newest: Entry | None) -> Entry:
         """Return facts that are younger than the time to live, or the last ones with the fault that another one told.
@@ -107,7 +80,7 @@ class Renewal:
             Exception: What the source raised.
         """
         if not self._settings.cache_duration_seconds:
-            return await self._read()
+            return await self._fetch()
         asked_at = self._clock.monotonic()
         look = await self._shared.look(self._told_as)
         grant, told = Grant.UNKNOWN, look.found
@@ -181,7 +154,7 @@ class Renewal:
         )
 
     def _adopted(self, told: Found) -> Entry:
-        self._note(told.fault, "told by another process")
+        self._fetch.note(told.fault, "told by another process")
         return self._as_entry(told)
 
     def _as_entry(self, told: Found) -> Entry:
@@ -196,7 +169,7 @@ class Renewal:
         began = self._clock.monotonic()
         lease = asyncio.ensure_future(self._keep_lease()) if grant is Grant.GRANTED else None
         try:
-            fresh = await self._read()
+            fresh = await self._fetch()
         except Exception as error:
             if await self._is_news(lease, began, began):
                 await self._tell(newest, reason_of(error))
@@ -236,35 +209,6 @@ class Renewal:
         keep = settings.cache_duration_seconds + settings.status_max_stale_seconds + settings.status_timeout_seconds
         await self._shared.tell(self._told_as, facts, age_seconds, fault, keep + _KEEP_MORE_SECONDS)
 
-    async def _read(self) -> Entry:
-        seconds = self._settings.status_timeout_seconds
-        self._counts.reads += 1
-        # The moment before the snapshot: an age that is wrong is wrong on the safe side.
-        read_at, read_at_monotonic = self._clock.now(), self._clock.monotonic()
-        try:
-            facts = _plausible(await within(self._source.read(seconds), seconds + _GRACE_SECONDS))
-        except Exception as error:
-            reason = reason_of(error)
-            self._counts.failed(reason)
-            self._note(reason, words_of(error))
-            self.detail = SourceDetail(error=words_of(error), read_time_ms=self._since(read_at_monotonic))
-            raise
-        self.detail = SourceDetail(error=None, read_time_ms=self._since(read_at_monotonic))
-        self._note(None, "")
-        return Entry(facts, read_at - facts.age_seconds, read_at_monotonic - facts.age_seconds)
-
-    def _since(self, began: float) -> int:
-        return round((self._clock.monotonic() - began) * 1000)
-
-    def _note(self, fault: Reason | None, detail: str) -> None:
-        """Remember *fault*, and log it when it is not the one that was there already."""
-        if fault is not self.fault:
-            if fault is None:
-                log.warning("source %s: readable again", self.name)
-            else:
-                log.warning("source %s: cannot be read (%s): %s", self.name, fault, detail)
-        self.fault = fault
-
 
 def told_as(source: Source) -> str:
     """Return the name under which the fleet is told the facts of *source*."""
@@ -276,14 +220,3 @@ def _younger(one: Entry | None, other: Entry | None) -> Entry | None:
     """Return the one of two entries whose facts are younger."""
     known = [entry for entry in (one, other) if entry is not None and entry.facts is not None]
     return max(known, key=lambda entry: entry.read_at_monotonic, default=None)
-
-
-def _plausible(facts: Facts) -> Facts:
-    """Return *facts* when they are some: what a source of the user's answers is cached only then."""
-    if not isinstance(facts, Facts):
-        raise SourceFault(Reason.INVALID, f"read answered {type(facts).__name__}; it must answer Facts")
-    for name in COUNTS:
-        value = getattr(facts, name)
-        if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 0):
-            raise SourceFault(Reason.INVALID, f"{name} = {value!r}; it must be a count or None")
-    return facts
