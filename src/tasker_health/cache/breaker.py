@@ -5,9 +5,9 @@ The states are those of Nygard, *Release It!* (2007): closed, open, and half-ope
 
 from __future__ import annotations
 
-FIRST_SECONDS = 0.5
-MOST_SECONDS = 1.0
-"""A cache that comes back is used again within 2 s: this, one trial that fails just before it, and another one."""
+OPEN_SECONDS = 0.5
+"""How long it is left alone. A cache that comes back is used again within 2 s: this, and the period of whoever asks.
+It takes no longer the more trials fail: the one question in that time costs nobody anything."""
 
 
 class Breaker:
@@ -15,7 +15,6 @@ class Breaker:
 
     def __init__(self) -> None:
         self._open_until: float | None = None
-        self._seconds = FIRST_SECONDS
         self._on_trial = False
 
     @property
@@ -34,19 +33,18 @@ class Breaker:
 
     def succeeded(self) -> None:
         """Close: an answer has come."""
-        self._open_until, self._seconds, self._on_trial = None, FIRST_SECONDS, False
+        self._open_until, self._on_trial = None, False
 
     def failed(self, now: float, *, on_trial: bool) -> None:
-        """Open; stay so for longer when it was the trial that has failed.
+        """Open, anew when it was the trial that has failed.
 
         A question from before it was opened says nothing new, and leaves the trial to whoever makes it.
         """
         if on_trial:
-            self._seconds = min(self._seconds * 2, MOST_SECONDS)
             self._on_trial = False
         elif self._open_until is not None:
             return
-        self._open_until = now + self._seconds
+        self._open_until = now + OPEN_SECONDS
 
     def left(self) -> None:
         """Forget the trial: who made it cannot tell how it went."""

@@ -8,7 +8,7 @@ from tasker_health.deadline import within
 from tasker_health.errors import CheckDegraded
 from tasker_health.model import Reason
 
-EVERY_SECONDS = 1.0
+EVERY_SECONDS = 0.5
 """How often it is looked at most, however many ask: trouble, and its end, is seen within 2 s."""
 
 
