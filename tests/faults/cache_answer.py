@@ -118,6 +118,7 @@ class Outcome:
     wrong: list[tuple[str, Answer]] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     began: float = 0.0
+    ending: float = 0.0
     ended: float = 0.0
     asked: dict[int, int] = field(default_factory=dict)
     skipped: dict[int, int] = field(default_factory=dict)

@@ -88,6 +88,7 @@ class Row:
             self._count(before)
         if accepted is not None:
             outcome.accepted = self._scene.proxy.accepted - accepted
+        outcome.ending = time.monotonic()  # the cache may be back before whoever brings it back has seen that
         await asyncio.to_thread(trouble.end, self._scene)
         outcome.ended = time.monotonic()
         self._is_in_trouble = trouble.is_over_at_once

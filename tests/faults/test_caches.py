@@ -221,7 +221,7 @@ def _assert_check_is_right(outcome: Outcome) -> None:
     assert seen <= {*trouble.reasons, *trouble.more_reasons, MACHINE_IS_SLOW}
     if not (trouble.flickers or trouble.is_over_at_once):
         for reader in {look.asked_of for look in looks}:
-            under = [look for look in looks if look.asked_of == reader and outcome.began < look.at < outcome.ended]
+            under = [look for look in looks if look.asked_of == reader and outcome.began < look.at < outcome.ending]
             since = next(look.at for look in under if look.status == "degraded")
             assert since < outcome.began + SEEN_SECONDS
             assert all(look.status == "degraded" for look in under if look.at > since)
