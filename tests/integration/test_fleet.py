@@ -20,9 +20,6 @@ READING_SECONDS = 0.4
 WAYS_SECONDS = 0.1
 """How long questions to a Redis take that is asked by twenty processes on two cores."""
 
-SLACK_SECONDS = 0.3
-"""By how much ages of twenty processes on two cores may be off: what was told is on its way meanwhile."""
-
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
@@ -38,22 +35,30 @@ def fleet() -> Iterator[Fleet]:
         server.end()
 
 
-def judged(fleet: Fleet, seconds: float) -> Judgement:
-    """Return what is true of the next *seconds*."""
-    since = time.monotonic()
-    fleet.run(seconds)
-    until = time.monotonic()
-    return Judgement(fleet, since, until, time_to_live=TIME_TO_LIVE_SECONDS, slack=SLACK_SECONDS)
+def judged(fleet: Fleet, since: float) -> Judgement:
+    """Return what is true of all answers since then: it holds whatever the machine does meanwhile."""
+    judgement = Judgement(fleet, since, time.monotonic(), time_to_live=TIME_TO_LIVE_SECONDS)
+    print(judgement)  # noqa: T201
+    assert judgement.wrong == []
+    assert judgement.faults == []
+    return judgement
 
 
 def test_twenty_processes_read_the_source_once_a_time_to_live(fleet: Fleet):
-    """11 readings in 10 s at most, no facts older than their time to live and one refresh, every answer true."""
-    judgement = judged(fleet, 10)
-    print(judgement)  # noqa: T201
+    """11 readings in 10 s at most, no facts older than their time to live and one refresh, every answer true.
+
+    A machine that stands still for longer than the time-out of the cache makes each process read for itself: then
+    once more.
+    """
+    for _ in range(3):
+        troubles, since = fleet.troubles, time.monotonic()
+        fleet.run(10)
+        judgement = judged(fleet, since)
+        if fleet.troubles == troubles:
+            break
+    assert fleet.troubles == troubles, fleet.log
     assert judgement.answers > 1000
-    assert 5 <= judgement.reads <= 1.1 * judgement.seconds
-    assert judgement.wrong == []
-    assert judgement.faults == []
+    assert 5 <= judgement.reads <= 1.1 * judgement.seconds, judgement
     refresh_seconds = judgement.read_seconds + REFRESH_SECONDS + max(judgement.late)
     assert max(judgement.ages) <= TIME_TO_LIVE_SECONDS + refresh_seconds, judgement
 
@@ -64,10 +69,8 @@ def test_a_process_killed_while_it_reads_costs_one_more_second(fleet: Fleet):
     began_at = time.monotonic()
     silences = [fleet.kill_the_reader(after_seconds) for after_seconds in (0, 0.1, 0.28)]
     fleet.run(1)
-    judgement = Judgement(fleet, began_at, time.monotonic(), time_to_live=TIME_TO_LIVE_SECONDS, slack=SLACK_SECONDS)
-    print("seconds until another one read:", sorted(silences), judgement)  # noqa: T201
-    assert judgement.wrong == []
-    assert judgement.faults == []
+    print("seconds until another one read:", sorted(silences))  # noqa: T201
+    judgement = judged(fleet, began_at)
     starved_seconds = max(judgement.late)
     assert max(silences) <= 1 + starved_seconds + WAYS_SECONDS
     # The dead one's part of a reading, a second, the reading of its heir, and the look for what that tells.

@@ -73,7 +73,7 @@ def test_one_refresh_for_twenty_processes_for_a_minute(name):
 
 
 def _judged(fleet, since, kind):
-    judgement = Judgement(fleet, since, time.monotonic(), time_to_live=kind.time_to_live, slack=0.3, coarse=kind.coarse)
+    judgement = Judgement(fleet, since, time.monotonic(), time_to_live=kind.time_to_live, coarse=kind.coarse)
     assert judgement.wrong == []
     assert judgement.faults == []
     return judgement
