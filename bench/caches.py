@@ -103,7 +103,7 @@ def _table(timed: dict[str, tuple[Timed, Timed, Timed]], rounds: int, size: int)
         notes=[
             f"{rounds} rounds of {QUESTIONS} questions each, taking turns; the ratio is the median of the rounds'.",
             f"The entry has {size:,} bytes and is signed. {_WHAT}",
-            "The caches in SQL ask in a transaction that sets the server's own time limits first: four round trips for one.",
+            "The caches in SQL ask in a transaction that sets the server's time limits first: four round trips.",
             "A status asks a cache once in its time to live, not once an answer: in between it is kept in the process.",
         ],
     )

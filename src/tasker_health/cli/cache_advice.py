@@ -9,7 +9,7 @@ from tasker_health.cli.findings import Finding, change, note
 from tasker_health.settings import Settings
 
 _COARSE_SECONDS = 1.0
-_LEAST_WITH_COARSE_SECONDS = 5
+_LEAST_WITH_COARSE_SECONDS = 15
 """Ages that are rounded up by some seconds make entries of a shorter life old before they are read."""
 
 _TLS = {"rediss", "valkeys"}

@@ -290,7 +290,7 @@ async def test_what_the_settings_mean(cache, health, wrong):
     assert to_change(await found_of(Shared(), shared_settings(cache=cache, health=health))) == wrong
 
 
-@pytest.mark.parametrize(("seconds", "wrong"), [(4.9, {"time to live"}), (5, set()), (0, set())])
+@pytest.mark.parametrize(("seconds", "wrong"), [(14.9, {"time to live"}), (15, set()), (0, set())])
 @in_loop
 async def test_a_coarse_clock_needs_a_longer_time_to_live(seconds, wrong):
     """Ages that are rounded up by seconds make short-lived entries old before they are read."""
