@@ -9,6 +9,7 @@ from tasker_health.cache.shared import SharedCache
 from tasker_health.clock import Clock
 from tasker_health.errors import SettingsError
 from tasker_health.settings import Settings
+from tasker_health.settings.database import TLS_SCHEMES
 
 
 def chosen_cache(settings: Settings, clock: Clock) -> Cache:
@@ -20,6 +21,9 @@ def chosen_cache(settings: Settings, clock: Clock) -> Cache:
     wanted = settings.cache
     url = wanted.url.get_secret_value()
     scheme = url.partition("://")[0]
+    if wanted.tls_ca_file is not None and scheme.partition("+")[0] not in TLS_SCHEMES:
+        remedy = "the cache is asked without TLS, so it protects nothing; write cache.url as rediss:// or valkeys://"
+        raise SettingsError("cache.tls_ca_file", repr(wanted.tls_ca_file), remedy)
     if scheme == "memory":
         return MemoryCache(clock.monotonic)
     if scheme == "sql":

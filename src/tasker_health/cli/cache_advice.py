@@ -7,12 +7,12 @@ import ipaddress
 from tasker_health.cache import Cache
 from tasker_health.cli.findings import Finding, change, note
 from tasker_health.settings import Settings
+from tasker_health.settings.database import TLS_SCHEMES
 
 _COARSE_SECONDS = 1.0
 _LEAST_WITH_COARSE_SECONDS = 15
 """Ages that are rounded up by some seconds make entries of a shorter life old before they are read."""
 
-_TLS = {"rediss", "valkeys"}
 _SHARED = "one refresh serves all who use it"
 
 
@@ -37,7 +37,7 @@ def _transport(settings: Settings) -> Finding:
     scheme, _, place = url.partition("://")
     if scheme == "sql":
         return note("transport", "as that to database.url", "see tasker-health doctor database")
-    if scheme.partition("+")[0] in _TLS:
+    if scheme.partition("+")[0] in TLS_SCHEMES:
         return Finding(what="transport", measured="TLS, its certificate verified")
     user, _, hosts = place.rpartition("@")
     if all(_is_here(host) for host in hosts.partition("/")[0].partition("?")[0].split(",")):

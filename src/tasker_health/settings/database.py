@@ -15,6 +15,9 @@ CACHE_SCHEMES = (
     *("valkey", "valkeys", "valkey+sentinel", "valkeys+sentinel"),
 )
 
+TLS_SCHEMES = frozenset({"rediss", "valkeys"})
+"""Those that are asked over TLS, also with `+sentinel`."""
+
 
 def _cache_url(value: SecretStr) -> SecretStr:
     scheme, is_url, rest = value.get_secret_value().partition("://")

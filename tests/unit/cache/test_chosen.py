@@ -121,6 +121,13 @@ def test_a_file_of_certificates_that_is_none_is_refused(tmp_path: Path):
         assert len(lines_of(raised.value)) == 1
 
 
+@pytest.mark.parametrize("scheme", sorted(set(URLS) - {"rediss", "valkeys", "rediss+sentinel", "valkeys+sentinel"}))
+def test_certificates_without_tls_are_refused(scheme):
+    """They look as if they protected something; the line says how to ask over TLS."""
+    with pytest.raises(SettingsError, match=r"cache.tls_ca_file = 'ca.pem': .*rediss://"):
+        chosen(URLS[scheme][0], tls_ca_file="ca.pem")
+
+
 def test_what_the_cache_knows_of_secrets_is_in_no_repr():
     """Of the settings, of each back end, of what the fleet sees of it."""
     key = canary.secret("signing")
