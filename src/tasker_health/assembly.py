@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +12,7 @@ from tasker_health.checks import Check
 from tasker_health.checks.cache import CacheCheck
 from tasker_health.clock import Clock
 from tasker_health.errors import SettingsError
-from tasker_health.exporters import PullExporter
-from tasker_health.settings import MigrationsSettings, PrometheusSettings, Settings, SourceSettings
+from tasker_health.settings import MigrationsSettings, Settings, SourceSettings
 from tasker_health.sources import Source
 
 if TYPE_CHECKING:
@@ -66,41 +64,6 @@ def built_in_sources(settings: Settings) -> Sequence[Source]:
         source.identity = _identity(settings, wanted, _url_of(settings, name, wanted))
         sources.append(source)
     return sources
-
-
-def metrics_exporter(settings: Settings) -> PullExporter | None:
-    """Return what renders the metrics, or `None` where there are none to be.
-
-    Raises:
-        ConfigurationError: The token is missing, or meant for nothing; or prometheus-client is not installed.
-    """
-    wanted = settings.exporters.prometheus
-    if wanted.enabled is False:
-        return None
-    _require_token_of_use(wanted)
-    try:
-        from tasker_health.exporters.prometheus import PrometheusExporter
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("prometheus_client"):
-            raise
-        if wanted.enabled is None:
-            return None
-        remedy = "prometheus-client is not installed; pip install 'tasker-health[prometheus]'"
-        raise SettingsError("exporters.prometheus.enabled", "true", remedy) from None
-    return PrometheusExporter(wanted)
-
-
-def _require_token_of_use(wanted: PrometheusSettings) -> None:
-    """Refuse metrics that look as if a token protected them, and those that no token could open."""
-    key, token = "exporters.prometheus.token", wanted.token
-    if wanted.access != "token":
-        if token is not None:
-            raise SettingsError(key, "'***'", "it protects nothing; set exporters.prometheus.access to token")
-        return
-    if token is None:
-        raise SettingsError(key, "not set", "set it, or choose another exporters.prometheus.access")
-    if not re.fullmatch(r"[!-~]+", token.get_secret_value()):
-        raise SettingsError(key, "'***'", "allowed: printable ASCII without spaces")
 
 
 def _database(settings: Settings, url: str) -> Database:

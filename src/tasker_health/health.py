@@ -214,7 +214,8 @@ class Health(Registry):
         self.monitor.forget()
 
     def _add_built_in(self, cache: Cache | None) -> None:
-        from tasker_health.assembly import built_in_checks, built_in_sources, cache_checks, metrics_exporter
+        from tasker_health.assembly import built_in_checks, built_in_sources, cache_checks
+        from tasker_health.exporters.chosen import metrics_exporter
 
         self._shared = shared_cache(self.settings, cache or chosen_cache(self.settings, self._clock), self._clock)
         for check in built_in_checks(self.settings, self._databases):
