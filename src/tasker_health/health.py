@@ -13,6 +13,7 @@ from tasker_health.checks.configuration import ConfigurationCheck
 from tasker_health.clock import Clock, SystemClock
 from tasker_health.counters import Vitals
 from tasker_health.deadline import leave_to_parent
+from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
 from tasker_health.model import Liveness, Readiness, Startup, StatusReport
 from tasker_health.monitor import Monitor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tasker_health.database import Database
     from tasker_health.guarded import Guarded
     from tasker_health.web.asgi import App, AsgiSkin
+    from tasker_health.web.background import Background
     from tasker_health.web.endpoints import Endpoints
     from tasker_health.web.wsgi import App as WsgiApp
     from tasker_health.web.wsgi import WsgiSkin
@@ -72,6 +74,7 @@ class Health(Registry):
         self._endpoints: Endpoints | None = None
         self._guarded: Guarded | None = None
         self._bridge: Bridge | None = None
+        self._background: Background | None = None
         self._add_built_in(cache)
 
     def wait_for(self, name: str) -> Callable[[], None]:
@@ -183,6 +186,33 @@ class Health(Registry):
                 start=start, stop=self.stop, drain=self.drain, forked=self._forked, settings=self.settings
             )
         return WsgiSkin(self.endpoints, app, self._bridge, self.settings)
+
+    def serve_in_background(self) -> Background:
+        """Answer at `server.port`, with a guard at `guard.port`, beside whatever this process does; return at once.
+
+        For a worker or a script that serves no HTTP. Where an event loop runs it is served on that, so that liveness is
+        the worker's own; elsewhere on one in a thread. It ends with the process, or with `stop` of what is returned.
+
+        Raises:
+            ConfigurationError: A port cannot be had, a certificate is none, or uvicorn is not installed.
+        """
+        if self._background is None or not self._background.is_serving:
+            try:
+                from tasker_health.web.background import serve_in_background
+            except ModuleNotFoundError as error:
+                remedy = f"{error.name} is not installed; pip install 'tasker-health[server]'"
+                raise ConfigurationError(f"serve_in_background: {remedy}") from None
+            self.settings = self.settings.guarded_by_default()
+            self._background = serve_in_background(
+                self.endpoints,
+                self.settings.server,
+                start=self.start,
+                stop=self.stop,
+                drain=self.drain,
+                open_guard=self.open_guard,
+                forked=self._forked,
+            )
+        return self._background
 
     @property
     def endpoints(self) -> Endpoints:

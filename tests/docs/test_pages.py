@@ -77,7 +77,7 @@ def test_every_python_snippet_runs(block, tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "import snippet"],
         cwd=tmp_path,
-        env=environment(),
+        env=environment(TASKER_SERVER__PORT="0", TASKER_GUARD__PORT="0"),
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,

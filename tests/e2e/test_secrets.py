@@ -116,7 +116,7 @@ BROKEN = {
     "TASKER_DATABASE__URL": "no url {}",
     "TASKER_SOURCES__SHOP__URL": "mysql://user:{}@127.0.0.1/name",
     "TASKER_MIGRATIONS__URL": "{}",
-    "TASKER_CACHE__URL": "redis://:{}@127.0.0.1/0",
+    "TASKER_CACHE__URL": "redis://:{}@127.0.0.1:port/0",
     "TASKER_AUTH__TOKENS__CI__HASH": "sha256:{}",
     "TASKER_AUTH__USERS__ADA__PASSWORD_HASH": "scrypt:{}",
     "TASKER_AUTH__JWT__KEY": "-----BEGIN PUBLIC KEY-----{}",

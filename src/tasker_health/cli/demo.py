@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import SecretStr
 
 from tasker_health.cli.logs import set_up_logging
-from tasker_health.cli.serve import guarded_by_default
 from tasker_health.demo.figures import FiguresLine, forget_console
 from tasker_health.demo.place import Place
 from tasker_health.errors import ConfigurationError
@@ -56,7 +55,7 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
         raise ConfigurationError("demo: dbos is not installed; pip install 'tasker-health[demo]'")
     set_up_logging(settings.log)
     place = Place(options.database_url)
-    settings = guarded_by_default(hurried_by_default(with_shop(settings, place.url)))
+    settings = hurried_by_default(with_shop(settings, place.url)).guarded_by_default()
     certificate = certificate_of(settings.server)
     health = Health(settings)
     figures = FiguresLine(settings, SourceSettings(kind="dbos", url=SecretStr(place.url)))

@@ -15,13 +15,6 @@ from tasker_health.web.tls import certificate_of
 log = logging.getLogger("tasker_health")
 
 
-def guarded_by_default(settings: Settings) -> Settings:
-    """Return *settings* with the guard enabled, unless they say otherwise."""
-    if settings.guard.enabled is not None:
-        return settings
-    return settings.model_copy(update={"guard": settings.guard.model_copy(update={"enabled": True})})
-
-
 def serve_until_stopped(settings: Settings) -> None:
     """Serve the endpoints of *settings* until SIGTERM or Ctrl-C.
 
@@ -30,7 +23,7 @@ def serve_until_stopped(settings: Settings) -> None:
     """
     set_up_logging(settings.log)
     certificate = certificate_of(settings.server)
-    health = Health(guarded_by_default(settings))
+    health = Health(settings.guarded_by_default())
     if certificate is not None:
         health.configuration.cautions.append(certificate.problems)
 

@@ -152,3 +152,9 @@ class Settings(Group):
     sources: dict[Name, SourceSettings] = Field(default_factory=dict)
     exporters: ExporterSettings = ExporterSettings()
     log: LogSettings = LogSettings()
+
+    def guarded_by_default(self) -> Settings:
+        """Return these settings with the guard enabled, unless they say otherwise."""
+        if self.guard.enabled is not None:
+            return self
+        return self.model_copy(update={"guard": self.guard.model_copy(update={"enabled": True})})

@@ -127,11 +127,16 @@ def serve(
     """
     listener = listen(settings.host, settings.port, "server")
     _allow_many_connections()
-    host, port = listener.getsockname()[:2]
-    scheme = "http" if certificate is None else "https"
-    announce(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.prefix}/health")
+    announce(url_of(listener, settings, certificate))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(Server(app, settings, certificate=certificate, access_log=access_log).serve([listener]))
+
+
+def url_of(listener: socket.socket, settings: ServerSettings, certificate: Certificate | None) -> str:
+    """Return where the endpoints are that are served on *listener*."""
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if certificate is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.prefix}/health"
 
 
 def _allow_many_connections() -> None:
