@@ -73,6 +73,10 @@ class Row:
         await asyncio.sleep(TTL_SECONDS)  # the first askers of all have waited for facts
         self.outcome.connections = (await asyncio.to_thread(self._scene.connections), 0)
 
+    async def be_used(self) -> None:
+        """Return once all have used the cache again and say that it is well."""
+        await self._until(self._used_since(time.monotonic()))
+
     async def disturb(self) -> None:
         """Play the trouble, and return once the cache is used again."""
         outcome, trouble = self.outcome, self.outcome.trouble
