@@ -43,9 +43,6 @@ class Truth:
         """Have nothing to close."""
 
 
-NO_FACTS = "no facts"
-
-
 @dataclass(frozen=True)
 class Answer:
     """One answer of `/status`, with what is true of it.
@@ -68,7 +65,7 @@ class Answer:
         """Return what is not true of it."""
         health, info = self.body["system_health"], self.body["cache_info"]
         if health["completed_tasks"] is None:
-            return [NO_FACTS]
+            return ["no facts"]
         read_at = EPOCH + health["completed_tasks"] / 1000
         young, old = self.sent_at - read_at, self.sent_at + self.seconds - read_at
         is_own = health["pending_tasks"] == self.asked_of
