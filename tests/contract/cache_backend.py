@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import canary
 from caches import RedisServer, SentinelSet, ValkeyServer
 from certificates import Authority
+from server import Server
 from tasker_health.cache import Cache
 from tasker_health.cache.memory import MemoryCache
 
@@ -97,6 +98,42 @@ class SharedBackend(CacheBackend):
         """Start it again where it was; what it held may be lost."""
 
 
+class ServerBackend(SharedBackend):
+    """A cache whose server is one process.
+
+    Attributes:
+        server: That process.
+    """
+
+    server: Server
+
+    def pause(self) -> None:
+        """Let it hang."""
+        self.server.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.server.resume()
+
+    def stop(self) -> None:
+        """End it."""
+        self.server.stop()
+
+    def start(self) -> None:
+        """Start it again."""
+        self.server.start()
+
+    def heal(self) -> None:
+        """Let it answer."""
+        self.server.resume()
+        if not self.server.running:
+            self.server.start()
+
+    def end(self) -> None:
+        """End it for good."""
+        self.server.end()
+
+
 class MemoryBackend(CacheBackend):
     """The cache of one process: its clients are one and the same."""
 
@@ -121,7 +158,7 @@ class MemoryBackend(CacheBackend):
         return {"lease": lambda key: self._cache._keep(key, "somebody", 60)}
 
 
-class RedisBackend(SharedBackend):
+class RedisBackend(ServerBackend):
     """A Redis, or what speaks as one."""
 
     longest_raw = 20_000_000
@@ -167,32 +204,6 @@ class RedisBackend(SharedBackend):
     def sent_bytes(self) -> int | None:
         """Return what it has sent to clients, this question's excluded."""
         return int(self.server.ask("INFO", "stats")["total_net_output_bytes"])
-
-    def pause(self) -> None:
-        """Let it hang."""
-        self.server.pause()
-
-    def resume(self) -> None:
-        """Let it go on."""
-        self.server.resume()
-
-    def stop(self) -> None:
-        """End it."""
-        self.server.stop()
-
-    def start(self) -> None:
-        """Start it again, empty."""
-        self.server.start()
-
-    def heal(self) -> None:
-        """Let it answer."""
-        self.server.resume()
-        if not self.server.running:
-            self.server.start()
-
-    def end(self) -> None:
-        """End it for good."""
-        self.server.end()
 
 
 class SentinelBackend(RedisBackend):

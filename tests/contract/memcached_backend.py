@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from caches import MemcachedServer
-from contract.cache_backend import PATIENCE_SECONDS, Recipe, SharedBackend
+from contract.cache_backend import PATIENCE_SECONDS, Recipe, ServerBackend
 from tasker_health.cache.memcached_ticks import ENTRY, LEASE, life
 
 
-class MemcachedBackend(SharedBackend):
+class MemcachedBackend(ServerBackend):
     """One Memcached. How much of a value it has sent is not known: it writes all of it at once, and we hang up."""
 
     def __init__(self) -> None:
@@ -49,29 +49,3 @@ class MemcachedBackend(SharedBackend):
             "touched": lay(b"x", flags(ENTRY), 600),
             "for ever": lay(b"x", flags(ENTRY), 0),
         }
-
-    def pause(self) -> None:
-        """Let it hang."""
-        self.server.pause()
-
-    def resume(self) -> None:
-        """Let it go on."""
-        self.server.resume()
-
-    def stop(self) -> None:
-        """End it."""
-        self.server.stop()
-
-    def start(self) -> None:
-        """Start it again, empty."""
-        self.server.start()
-
-    def heal(self) -> None:
-        """Let it answer."""
-        self.server.resume()
-        if not self.server.running:
-            self.server.start()
-
-    def end(self) -> None:
-        """End it for good."""
-        self.server.end()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from contract.cache_backend import PATIENCE_SECONDS, CacheBackend, Recipe, SharedBackend
+from contract.cache_backend import PATIENCE_SECONDS, CacheBackend, Recipe, ServerBackend
 from servers import PostgresServer, sync_url
 from tasker_health.cache import Cache
 from tasker_health.cache.sql import SqlCache, table_statement
@@ -69,7 +69,7 @@ class _InATable(CacheBackend):
         """Return the statement that makes the table."""
 
 
-class SqlOnPostgres(_InATable, SharedBackend):
+class SqlOnPostgres(_InATable, ServerBackend):
     """A PostgreSQL of its own, which can be away. It does not count what it sends."""
 
     now = "extract(epoch FROM clock_timestamp())"
@@ -91,32 +91,6 @@ class SqlOnPostgres(_InATable, SharedBackend):
         """Run one statement."""
         with self._engine.connect() as connection:
             connection.exec_driver_sql(statement.replace("?", "%s"), values)
-
-    def pause(self) -> None:
-        """Let it hang."""
-        self.server.pause()
-
-    def resume(self) -> None:
-        """Let it go on."""
-        self.server.resume()
-
-    def stop(self) -> None:
-        """End it."""
-        self.server.stop()
-
-    def start(self) -> None:
-        """Start it again, with what it held."""
-        self.server.start()
-
-    def heal(self) -> None:
-        """Let it answer."""
-        self.server.resume()
-        if not self.server.running:
-            self.server.start()
-
-    def end(self) -> None:
-        """End it for good."""
-        self.server.end()
 
     def _create(self) -> str:
         return table_statement("postgresql")
