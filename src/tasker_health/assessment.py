@@ -103,9 +103,9 @@ def _assess_source(reading: Reading, settings: HealthSettings, now: float) -> So
         if reading.fault is not None:
             reasons.insert(0, StatusReason.SOURCE_UNREADABLE)
         status = SystemStatus.DEGRADED if reasons else SystemStatus.HEALTHY
-        if reading.fault is not None and reading.age_seconds > settings.status_max_stale_seconds:
+        if reading.age_seconds > settings.status_max_stale_seconds:
             status = SystemStatus.UNHEALTHY
-            reasons.insert(1, StatusReason.FACTS_STALE)
+            reasons.insert(reading.fault is not None, StatusReason.FACTS_STALE)
     return SourceReport(
         status=status,
         timestamp=timestamp(now if facts is None else reading.read_at),

@@ -78,8 +78,10 @@ async def _monitored(tables: TaskerOnPostgres, seconds: float) -> AsyncIterator[
     )
     source = tables.source(statement_timeout_seconds=seconds, stuck_after_seconds=10**6)
     monitor = Monitor(settings, checks=[], sources=[source], shared=shared_of())
-    yield monitor
-    await monitor.stop()
+    try:
+        yield monitor
+    finally:
+        await monitor.stop()
 
 
 async def _becomes(monitor: Monitor, condition: Callable[[StatusReport], bool], what: str) -> StatusReport:

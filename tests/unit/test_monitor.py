@@ -260,6 +260,14 @@ def test_a_failure_is_not_kept_as_if_it_were_facts():
     assert (again.status, again.reasons, again.cache_info.cached) == ("healthy", [], False)
 
 
+@pytest.mark.parametrize(("age", "expected"), [(60, ("healthy", [])), (61, ("unhealthy", [StatusReason.FACTS_STALE]))])
+def test_facts_that_are_too_old_are_so_however_well_they_are_read(age, expected):
+    """A source may answer what it counted long ago, while it counts again: that is no fault, and may be too old."""
+    report = asyncio.run(Scene(FakeSource(facts_of(age_seconds=age))).status())
+    assert (report.status, report.reasons) == expected
+    assert report.cache_info.age_seconds == age
+
+
 def test_facts_never_read_are_null_and_unhealthy():
     """Never read: figures null, timestamp now, nothing cached."""
 

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 _COUNTS_SHARE = 0.05
 """Most of the time that may be spent on counting everything, when something asks for it again and again."""
 
+_OLD_SECONDS, _OLD_COUNTS_SHARE = 30.0, 0.5
+"""Facts so old are worth more of the time: by default the status calls them stale when they are twice as old."""
+
 _VERIFY_SHARE = 0.005
 _VERIFY_LEAST_SECONDS = 600.0
 _SUSPECT_SHARE = 0.01
@@ -184,8 +187,10 @@ class TalliedSource(Generic[S]):
     def _may_count(self) -> bool:
         """Whether another full count would not take too much of the time."""
         running = self._count is not None and not self._count.done()
-        pause = self._count_seconds * (1 / _COUNTS_SHARE - 1)
-        return running or time.monotonic() - self._count_ended >= pause
+        now = time.monotonic()
+        is_old = self._latest is not None and now - self._latest[0] >= _OLD_SECONDS
+        pause = self._count_seconds * (1 / (_OLD_COUNTS_SHARE if is_old else _COUNTS_SHARE) - 1)
+        return running or now - self._count_ended >= pause
 
     def _begin_count(self) -> asyncio.Task[Facts]:
         """Return the full count under way, beginning one if there is none."""
