@@ -14,7 +14,7 @@ from tasker_health.checks import Check
 from tasker_health.clock import Clock
 from tasker_health.counters import CheckCounts, Counters
 from tasker_health.damping import Damping
-from tasker_health.deadline import in_thread, leave_to_parent, retrieve
+from tasker_health.deadline import in_thread, leave_to_parent, retrieve, within
 from tasker_health.errors import CheckDegraded
 from tasker_health.model import CheckResult, CheckStatus, Reason
 from tasker_health.reasons import reason_of, words_of
@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 OK = CheckResult(status=CheckStatus.OK)
 NOT_RUN = CheckResult(status=CheckStatus.UNKNOWN, reason=Reason.NOT_RUN)
+
+_CLOSE_SECONDS = 1.0
+"""How long a check may take to close what it keeps open."""
 
 
 def failed(reason: Reason) -> CheckResult:
@@ -116,10 +119,11 @@ class Runner:
             slot.forget()
 
     async def stop(self) -> None:
-        """Cancel what still runs; a thread cannot be ended and is left to its check."""
+        """Cancel what still runs, and close what checks keep open; a thread cannot be ended: its check keeps it."""
         for slot in self._slots:
             slot.cancel()
         await asyncio.sleep(0)
+        await asyncio.gather(*(slot.close() for slot in self._slots))
 
 
 class _Slot:
@@ -169,6 +173,16 @@ class _Slot:
         """Cancel the run under way, unless it is a thread's, which cannot be."""
         if self._run is not None and not self._blocking:
             self._run.cancel()
+
+    async def close(self) -> None:
+        """Close what the check keeps open; one that hangs at that, or fails, keeps nobody from stopping."""
+        close = getattr(self.check, "close", None)
+        if not inspect.iscoroutinefunction(close):
+            return
+        try:
+            await within(close(), _CLOSE_SECONDS)
+        except Exception as error:  # noqa: BLE001 -- of a user's check, any
+            log.warning("check %s: close: %s", self.check.name, words_of(error))
 
     def forget(self) -> None:
         """Leave the run under way to the process that this one was forked from."""

@@ -399,3 +399,37 @@ def test_without_damping_every_run_counts():
         return [(await runner.run(PATIENCE))["<lambda>"].status for _ in range(3)]
 
     assert asyncio.run(scene()) == ["error", "ok", "error"]
+
+
+class Keeps:
+    """A check that keeps something open, and may hang or fail when it is to close it."""
+
+    critical, timeout_seconds = True, None
+
+    def __init__(self, name, error=None, hangs=False):
+        self.name = name
+        self.error = error
+        self.hangs = hangs
+        self.closed = 0
+
+    def __call__(self):
+        """Be well."""
+
+    async def close(self):
+        """Count the calls."""
+        self.closed += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+
+
+def test_what_checks_keep_open_is_closed_at_the_end(monkeypatch, caplog):
+    """One that hangs or fails at that keeps neither the others open nor the end away; a plain `close` is not ours."""
+    monkeypatch.setattr("tasker_health.runner._CLOSE_SECONDS", 0.01)
+    checks = [Keeps("fails", error=OSError("gone")), Keeps("hangs", hangs=True), Keeps("last")]
+    plain = FunctionCheck("plain", lambda: None)
+    object.__setattr__(plain, "close", lambda: pytest.fail("it is the user's"))
+    asyncio.run(asyncio.wait_for(Runner([*checks, plain], SystemClock()).stop(), PATIENCE))
+    assert [check.closed for check in checks] == [1, 1, 1]
+    assert "check fails: close: OSError: gone" in caplog.text

@@ -8,6 +8,8 @@ A check has a name and is called. The rules for whoever writes one:
 * An `async` check runs on the event loop and must not block it. A plain one runs in a thread of its own.
 * It is given until its deadline. After that an `async` one is cancelled; a plain one keeps its thread until it
   returns, and is not called again before.
+* One that keeps something open has an `async` method `close`, awaited for a second at most when the monitor stops;
+  it may be called again afterwards. In a process that was forked it lets what is open lie: that is the parent's.
 * What it raises goes to the log, never into an answer: the log may hold hosts and users, an answer may not.
 """
 
