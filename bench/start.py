@@ -1,4 +1,4 @@
-"""How fast the commands start: `serve` to its first answer, `probe` against an interpreter that does nothing."""
+"""How fast things start: `serve` to its first answer, `probe` and the import, against an interpreter without them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.history import History, Shape
 from bench.subject import Subject, free_port
 from bench.table import Goal, Table
 
-SERVE_GOAL_MS, PROBE_GOAL_MS = 1000, 50
+SERVE_GOAL_MS, PROBE_GOAL_MS, IMPORT_GOAL_MS = 1000, 50, 80
 _LIVE = "/tasker/health/live"
 
 
@@ -25,8 +25,8 @@ def measure(rounds: int | None) -> Table:
         History(Shape(tasks=1000, seconds=86400), round(time.time() * 1000)).write(url)
         environment = {"TASKER_DATABASE__URL": url, "TASKER_SOURCES__SHOP__KIND": "dbos"}
         serve = [_first_answer_ms(environment) for _ in range(rounds)]
-        nothing, probe = _probes(environment, rounds * 3)
-    more = statistics.median(probe) - statistics.median(nothing)
+        nothing, probe, package, health = _probes(environment, rounds * 3)
+    idle = statistics.median(nothing)
     return Table(
         "Starting",
         ["command", "median ms", "least ms"],
@@ -34,10 +34,13 @@ def measure(rounds: int | None) -> Table:
             _row("python -m tasker_health serve, to the first 200 of /live", serve),
             _row("python -c pass", nothing),
             _row("tasker-health probe URL", probe),
+            _row("python -c 'import tasker_health'", package),
+            _row("python -c 'from tasker_health import Health'", health),
         ],
         goals=[
             Goal("serve to the first 200 of /live", statistics.median(serve), SERVE_GOAL_MS, " ms"),
-            Goal("probe, more than python -c pass", more, PROBE_GOAL_MS, " ms"),
+            Goal("probe, more than python -c pass", statistics.median(probe) - idle, PROBE_GOAL_MS, " ms"),
+            Goal("the import, more than python -c pass", statistics.median(package) - idle, IMPORT_GOAL_MS, " ms"),
         ],
         notes=[
             f"Wall time. {rounds} starts of `serve` with its guard, and with a database and a dbos source on SQLite.",
@@ -58,15 +61,18 @@ def _first_answer_ms(environment: dict[str, str]) -> float:
         subject.end()
 
 
-def _probes(environment: dict[str, str], rounds: int) -> tuple[list[float], list[float]]:
-    nothing: list[float] = []
-    probe: list[float] = []
-    command = str(Path(sys.executable).parent / "tasker-health")
+def _probes(environment: dict[str, str], rounds: int) -> list[list[float]]:
+    """Return how long an interpreter takes that does nothing, one that probes, and two that import; in turns."""
+    python = sys.executable
     with Subject("serve", "tasker_health", _LIVE, ("serve",), environment).running() as subject:
-        for _ in range(rounds):
-            nothing.append(_run_ms([sys.executable, "-c", "pass"]))
-            probe.append(_run_ms([command, "probe", subject.url]))
-    return nothing, probe
+        commands = [
+            [python, "-c", "pass"],
+            [str(Path(python).parent / "tasker-health"), "probe", subject.url],
+            [python, "-c", "import tasker_health"],
+            [python, "-c", "from tasker_health import Health"],
+        ]
+        runs = [[_run_ms(command) for command in commands] for _ in range(rounds)]
+    return [list(column) for column in zip(*runs, strict=True)]
 
 
 def _run_ms(command: list[str]) -> float:
