@@ -60,6 +60,7 @@ _SQLITE = {
     "SQLITE_BUSY": Reason.TIMEOUT,
     "SQLITE_LOCKED": Reason.TIMEOUT,
     "SQLITE_INTERRUPT": Reason.TIMEOUT,
+    "SQLITE_READONLY_DBMOVED": Reason.MISSING,  # what is open is no longer the file of that name
     "SQLITE_READONLY": Reason.READ_ONLY,
     "SQLITE_CANTOPEN": Reason.MISSING,
     "SQLITE_PERM": Reason.AUTHENTICATION_FAILED,

@@ -164,10 +164,8 @@ SQLITE = (
     *CONTENT,
     Trouble("locked", SqliteScene.lock, SqliteScene.unlock, ("timeout",), is_away=True),
     Trouble("gone", SqliteScene.take_away, SqliteScene.bring_back, ("missing",)),
-    Trouble(
-        "replaced by an empty file", lambda s: s.restart(), _nothing, ("missing", "read_only"), is_over_at_once=True
-    ),
-    Trouble("replaced by noise", SqliteScene.spoil, SqliteScene.release, ("invalid",), more_reasons=("read_only",)),
+    Trouble("replaced by an empty file", lambda s: s.restart(), _nothing, _EMPTY, is_over_at_once=True),
+    Trouble("replaced by noise", SqliteScene.spoil, SqliteScene.release, ("invalid",), more_reasons=_EMPTY),
     Trouble(
         "full", lambda s: s.constrain("PRAGMA max_page_count = 1"), SqliteScene.release, ("error",), more_reasons=_EMPTY
     ),

@@ -92,6 +92,20 @@ def test_a_chain_that_turns_in_a_circle_ends():
     assert reason_of(first) is Reason.ERROR
 
 
+def test_a_file_of_sqlite_that_was_replaced_is_missing_and_not_read_only(tmp_path):
+    """What is written to a file that is no longer the one of its name is lost: SQLite refuses it."""
+    file, other = tmp_path / "one.sqlite", tmp_path / "other.sqlite"
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("CREATE TABLE kept (id integer)")
+    other.write_bytes(file.read_bytes())
+    other.replace(file)
+    with pytest.raises(sqlite3.OperationalError) as moved:
+        connection.execute("INSERT INTO kept VALUES (1)")
+    connection.close()
+    assert moved.value.sqlite_errorname == "SQLITE_READONLY_DBMOVED"
+    assert reason_of(moved.value) is Reason.MISSING
+
+
 def test_sqlite_speaks_by_result_code(tmp_path):
     """Real exceptions of SQLite have their reasons."""
     with pytest.raises(sqlite3.OperationalError) as missing:
