@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from tasker_health.health import Health
+    from tasker_health.web.wsgi import WsgiSkin
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class HealthClient:
     """
 
     def __init__(self, health: Health) -> None:
-        self._skin = health.wsgi()
+        self._health = health
+        self._skin: WsgiSkin | None = None  # made at the first question: until then checks can be added
 
     def __enter__(self) -> Self:
         return self
@@ -71,13 +73,16 @@ class HealthClient:
         def start_response(status: str, found: list[tuple[str, str]]) -> None:
             begun.append((status, found))
 
+        if self._skin is None:
+            self._skin = self._health.wsgi()
         body = b"".join(self._skin(_environ(method, path, headers or {}), start_response))
         ((status, found),) = begun
         return Response(int(status.split()[0]), {name.lower(): value for name, value in found}, body)
 
     def close(self) -> None:
         """Stop *health*, and end the thread; another question begins anew."""
-        self._skin.stop()
+        if self._skin is not None:
+            self._skin.stop()
 
 
 def _environ(method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any]:
