@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import logging
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -59,6 +60,7 @@ class Bridge:
         self._termination = Termination.of(settings)
         self._lock = threading.Lock()
         self._running: LoopThread | None = None
+        self._at_end: Callable[[], None] = lambda: None
         _bridges.add(self)
 
     @property
@@ -101,6 +103,7 @@ class Bridge:
             running, self._running = self._running, None
         if running is None:
             return
+        self._at_end()
         if self._termination is not None:
             self._termination.leave()
         with contextlib.suppress(Exception):
@@ -120,6 +123,7 @@ class Bridge:
             if self._running is None:
                 running = self._running = LoopThread()
                 weakref.finalize(self, running.end_soon).atexit = False
+                self._at_end = _at_end_of_a_child()
                 running.started = running.post(self._start)
                 if self._termination is not None:
                     self._termination.watch(self._drain, running.loop)
@@ -143,6 +147,15 @@ def _forget_all() -> None:
 def _stop_all() -> None:
     for bridge in list(_bridges):
         bridge.stop()
+
+
+def _at_end_of_a_child() -> Callable[[], None]:
+    """Have a process of `multiprocessing`, such as a worker of granian's, stop too; return what takes that back.
+
+    It ends without a call of what `atexit` holds.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    return util.Finalize(None, _stop_all, exitpriority=0).cancel if util is not None else lambda: None
 
 
 os.register_at_fork(after_in_child=_forget_all)

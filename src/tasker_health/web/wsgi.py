@@ -67,7 +67,8 @@ class WsgiSkin:
             answer = self._answer(Request(method, path, headers, client, environ, query=query, folded=True))
         status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
         start_response(status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers])
-        return [] if method == "HEAD" else [answer.body]
+        # Not an empty list: hypercorn 0.18 takes that for an application that never answered.
+        return [b"" if method == "HEAD" else answer.body]
 
     def start(self) -> None:
         """Start now and not at the first request: the guard with its port, and in the main thread the drain on SIGTERM.
