@@ -14,6 +14,7 @@ from tasker_health.clock import Clock, SystemClock
 from tasker_health.counters import Vitals
 from tasker_health.deadline import leave_to_parent
 from tasker_health.errors import ConfigurationError
+from tasker_health.grpc.endpoint import GrpcEndpoint
 from tasker_health.loading import load_settings
 from tasker_health.model import Liveness, Readiness, Startup, StatusReport
 from tasker_health.monitor import Monitor
@@ -52,6 +53,10 @@ class Health(Registry):
         cache: Where the fleet keeps its facts, in place of `cache.url`.
         clock: What time it is; tests pass their own.
 
+    Attributes:
+        settings: The settings in force.
+        grpc: Health over gRPC, where `grpc.enabled` says so.
+
     Raises:
         ConfigurationError: The settings cannot work; the message names the setting and the remedy.
     """
@@ -72,6 +77,7 @@ class Health(Registry):
         self._databases: list[Database] = []
         self._monitor: Monitor | None = None
         self._endpoints: Endpoints | None = None
+        self.grpc = GrpcEndpoint(self.settings)
         self._guarded: Guarded | None = None
         self._bridge: Bridge | None = None
         self._background: Background | None = None
@@ -110,23 +116,25 @@ class Health(Registry):
         return self.monitor.detailed(report) if await self._gate.may_see_detail(user) else report
 
     async def start(self, *, thread: bool = False) -> None:
-        """Start on the running event loop, with the guard where `guard.enabled` says so.
+        """Start on the running event loop, with the guard and gRPC where `guard.enabled` and `grpc.enabled` say so.
 
-        Without a guard it is optional: the first question starts what it needs.
+        Without either it is optional: the first question starts what it needs.
 
         Args:
             thread: The event loop is that of a thread beside an application that has none.
 
         Raises:
-            ConfigurationError: The port of the guard cannot be had.
+            ConfigurationError: The port of the guard or of gRPC cannot be had.
         """
         await self.monitor.start()
         self.open_guard(thread=thread)
         if self._guarded is not None:
             self._guarded.start()
+        await self.grpc.start(self.monitor)
 
     async def stop(self) -> None:
-        """Close every connection and end the guard; the next question starts again."""
+        """Close every connection, end gRPC and the guard; the next question starts again."""
+        await self.grpc.stop()
         guarded, self._guarded = self._guarded, None
         if guarded is not None:
             await guarded.stop()
@@ -135,6 +143,7 @@ class Health(Registry):
     async def drain(self) -> None:
         """Be not ready from now on (`draining`), while everything else goes on."""
         self.monitor.drain()
+        self.grpc.drain()
         if self._guarded is not None:
             await self._guarded.drain()
 
@@ -203,6 +212,7 @@ class Health(Registry):
                 remedy = f"{error.name} is not installed; pip install 'tasker-health[server]'"
                 raise ConfigurationError(f"serve_in_background: {remedy}") from None
             self.settings = self.settings.guarded_by_default()
+            self.grpc.claim()
             self._background = serve_in_background(
                 self.endpoints,
                 self.settings.server,
@@ -241,6 +251,7 @@ class Health(Registry):
     def _forked(self) -> None:
         leave_to_parent(self._guarded)
         self._guarded = None
+        self.grpc.forget()
         self.monitor.forget()
 
     def _add_built_in(self, cache: Cache | None) -> None:

@@ -14,11 +14,32 @@ def listen(host: str, port: int, group: str) -> socket.socket:
     Raises:
         ConfigurationError: The address is taken, not allowed, or not of this machine.
     """
+    return _opened(host, port, group, shared=False, listens=True)
+
+
+def bound(host: str, port: int, group: str, *, shared: bool = False) -> socket.socket:
+    """Return a socket that has *host* and *port* and takes no connection, to see that they can be had.
+
+    Args:
+        host: As of `listen`.
+        port: As of `listen`.
+        group: As of `listen`.
+        shared: Whether others who share it too may have the port (socket(7), SO_REUSEPORT).
+
+    Raises:
+        ConfigurationError: As of `listen`.
+    """
+    return _opened(host, port, group, shared=shared, listens=False)
+
+
+def _opened(host: str, port: int, group: str, *, shared: bool, listens: bool) -> socket.socket:
     server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
     try:
         server.bind((host, port))
-        server.listen(2048)
+        if listens:
+            server.listen(2048)
     except OSError as error:
         server.close()
         raise _why_not(host, port, group, error) from None

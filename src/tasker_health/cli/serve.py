@@ -28,6 +28,7 @@ def serve_until_stopped(settings: Settings) -> None:
         health.configuration.cautions.append(certificate.problems)
 
     def announce(url: str) -> None:
+        health.grpc.claim()
         guard = health.open_guard(alone=True)
         if guard:
             log.info("guard at %s (live, ready, startup)", guard)

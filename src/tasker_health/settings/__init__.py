@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 from tasker_health.settings.access import AuthSettings
 from tasker_health.settings.database import CacheSettings, DatabaseSettings
 from tasker_health.settings.exporters import ExporterSettings, PrometheusSettings
+from tasker_health.settings.grpc import GrpcSettings
 from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Name, Path, Port, PositiveSeconds, Ratio, Seconds
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "CacheSettings",
     "DatabaseSettings",
     "ExporterSettings",
+    "GrpcSettings",
     "GuardSettings",
     "HealthSettings",
     "LogSettings",
@@ -144,6 +146,7 @@ class Settings(Group):
 
     server: ServerSettings = ServerSettings()
     guard: GuardSettings = GuardSettings()
+    grpc: GrpcSettings = GrpcSettings()
     health: HealthSettings = HealthSettings()
     auth: AuthSettings = AuthSettings()
     cache: CacheSettings = CacheSettings()
