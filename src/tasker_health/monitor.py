@@ -54,6 +54,7 @@ class Monitor:
 
     Attributes:
         clock: The same.
+        draining: Whether `drain` was called.
         counters: What has been counted here.
         kept_liveness, kept_readiness, kept_status: What serves whoever asks now, without waiting.
     """
@@ -79,7 +80,7 @@ class Monitor:
         self._status = Status(sources, shared, settings, self.clock, self.counters)
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._draining = False
+        self.draining = False
         self.lags: Callable[[], bool] = lambda: False
         self.vitals: Callable[[], Vitals] = Vitals
         self._lagged = False
@@ -129,7 +130,7 @@ class Monitor:
         self._look.forget()
         self._runner.forget()
         self._status.forget()
-        self._loop, self._draining = None, False
+        self._loop, self.draining = None, False
 
     def live(self) -> Liveness:
         """Return whether this process should be left running; asks nobody, waits for nothing.
@@ -153,7 +154,7 @@ class Monitor:
         """
         if name is not None and name not in self._critical and name not in self._groups:
             raise KeyError(name)
-        report = self._unready(_DRAINING, "server") if self._draining else self._serving(self.kept_readiness)
+        report = self._unready(_DRAINING, "server") if self.draining else self._serving(self.kept_readiness)
         if report is None:
             if self._loop is not asyncio.get_running_loop():
                 await self.start()
@@ -206,7 +207,7 @@ class Monitor:
 
     def drain(self) -> None:
         """Be not ready from now on: this process is about to stop, and whoever sends traffic shall know."""
-        self._draining = True
+        self.draining = True
         self.kept_readiness.end()
 
     def _serving(self, kept: Kept[T]) -> T | None:
@@ -228,6 +229,6 @@ class Monitor:
         if lags:
             results["event_loop"] = _LAGS
         report = verdict(results, self._critical, timestamp(self.clock.now()))
-        if not self._draining:
+        if not self.draining:
             self.kept_readiness.keep(report, self.clock.monotonic() + self._settings.readiness_max_age_seconds)
         return report

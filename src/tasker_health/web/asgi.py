@@ -46,18 +46,18 @@ class AsgiSkin:
         self._stop = stop
         self._drain = drain
         self._termination = termination
-        self._draining = False
+        self._is_draining = endpoints.is_draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as the ASGI specification says (HTTP, lifespan)."""
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
-        if self._draining:
+        if self._is_draining():
             send = _closing(send)
         method, path = scope["method"], scope["path"]
         if scope.get("root_path"):
-            path = _below(scope["root_path"], path)
+            path = below(scope["root_path"], path)
         headers, query = scope["headers"], scope.get("query_string", b"")
         answer = self._at_once(method, path, headers, query)
         if answer is None:
@@ -74,15 +74,16 @@ class AsgiSkin:
 
     async def drain(self) -> None:
         """Fail readiness from now on, and ask each client to come back over a new connection: to somebody else."""
-        self._draining = True
         await self._drain()
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Start, and stand before the server's handler of SIGTERM; for whoever has no lifespan to send here."""
         await self._start()
         if self._termination is not None:
             self._termination.watch(self.drain)
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
+        """Undo `begin`."""
         if self._termination is not None:
             self._termination.leave()
         await self._stop()
@@ -101,13 +102,18 @@ class AsgiSkin:
         An application that knows no lifespan raises before it asks for a message; then there is only ours. One that
         raises later has failed to start or to stop, which is the server's to judge.
         """
+        startup: Message | None = await receive()
+        try:
+            await self.begin()
+        except Exception as error:  # noqa: BLE001 -- the server is told, or it would wait for ever
+            await self.end()
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            return
         phase = ""
 
         async def receive_around() -> Message:
-            nonlocal phase
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self._begin()
+            nonlocal phase, startup
+            message, startup = startup or await receive(), None
             phase = message["type"]
             return message
 
@@ -115,7 +121,7 @@ class AsgiSkin:
             nonlocal phase
             phase = message["type"]
             if phase != "lifespan.startup.complete":
-                await self._end()
+                await self.end()
             await send(message)
 
         try:
@@ -124,16 +130,11 @@ class AsgiSkin:
                 return
         except Exception:
             if phase:
-                await self._end()
+                await self.end()
                 raise
-        await self._lifespan_of_ours(receive, send)
-
-    async def _lifespan_of_ours(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self._begin()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._end()
+        await self.end()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -149,7 +150,7 @@ def _closing(send: Send) -> Send:
     return send_closing
 
 
-def _below(root: str, path: str) -> str:
+def below(root: str, path: str) -> str:
     """Return *path* below the mount point *root*; some servers leave that off already."""
     root = root.rstrip("/")
     return path[len(root) :] if path.startswith(f"{root}/") else path

@@ -66,6 +66,11 @@ class Endpoints:
         if gate.open:
             self._kept |= {f"{self._root}/status": monitor.kept_status, self._root: monitor.kept_status}
 
+    @property
+    def paths(self) -> list[str]:
+        """Every path at which there is an endpoint, for frameworks that want to know them; checks are all added."""
+        return [*self._by_path, *(f"{self._ready_below}{name}" for name in self._monitor.check_names)]
+
     def claims(self, path: str) -> bool:
         """Return whether *path* is ours to answer, if only with 404.
 
@@ -98,6 +103,10 @@ class Endpoints:
         if method not in _READS or path in self._never_waiting:
             return False
         return path in self._by_path or self._one_check(path) is not None
+
+    def is_draining(self) -> bool:
+        """Return whether this process is about to stop, and clients shall go elsewhere."""
+        return self._monitor.draining
 
     def is_readiness(self, path: str) -> bool:
         """Return whether *path* asks for readiness, whose deadline is short."""

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from fakes import FakeClock, settings_of
+from tasker_health.errors import ConfigurationError
 from tasker_health.health import Health
 
 
@@ -54,6 +55,23 @@ def test_alone_it_has_a_lifespan_of_its_own():
     skin, notes = skin_of(None)
     assert asyncio.run(lifespan(skin)) == BOTH
     assert notes == ["start", "stop"]
+
+
+async def _unused(scope, receive, send):
+    raise AssertionError("the application is not called")
+
+
+@pytest.mark.parametrize("app", [None, _unused], ids=["alone", "around an application"])
+def test_a_start_that_fails_is_told_to_the_server(app):
+    """It does not wait for ever; nothing stays started."""
+    skin, notes = skin_of(app)
+
+    async def fail():
+        raise ConfigurationError("guard.port = 8081: taken")
+
+    skin._start = fail
+    sent = asyncio.run(asyncio.wait_for(lifespan(skin), 30))
+    assert (sent, notes) == (["lifespan.startup.failed"], ["stop"])
 
 
 def test_around_an_application_it_starts_first_and_stops_last():

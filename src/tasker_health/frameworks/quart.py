@@ -1,0 +1,66 @@
+"""Quart: the endpoints as a blueprint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasker_health.errors import ConfigurationError
+from tasker_health.health import Health
+from tasker_health.web.asgi import AsgiSkin, Message, below
+
+try:
+    from quart import Blueprint, Response, request
+    from quart.blueprints import BlueprintSetupState
+    from werkzeug.datastructures import Headers
+except ModuleNotFoundError as error:
+    raise ConfigurationError(f"{error.name} is not installed; pip install quart") from None
+
+
+def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
+    """Return the endpoints as a blueprint: `app.register_blueprint(blueprint(health))`, with `url_prefix` or without.
+
+    It has no rules but answers before a request is routed, so that no rule redirects a path of ours or forbids a
+    method. Functions of the application's own `before_request` that were added earlier come first.
+
+    Args:
+        health: Started and stopped with the application.
+        name: Of the blueprint; a second one in the same application needs another.
+    """
+    made = Blueprint(name, __name__)
+    skin = health.asgi()
+    claims = health.endpoints.claims
+
+    def register(state: BlueprintSetupState) -> None:
+        inner = (state.url_prefix or "").rstrip("/")
+
+        async def answer() -> Response | None:
+            outer = request.scope.get("root_path", "").rstrip("/")
+            path = below(outer, request.scope["path"])
+            if not path.startswith(f"{inner}/") or not claims(path[len(inner) :]):
+                return None
+            return await _answered(skin, {**request.scope, "path": outer + path, "root_path": outer + inner})
+
+        state.app.before_request(answer)
+
+    made.record(register)
+    made.before_app_serving(skin.begin)
+    made.after_app_serving(skin.end)
+    return made
+
+
+async def _answered(skin: AsgiSkin, scope: dict[str, Any]) -> Response:
+    """Return what *skin* answers, which asks for no body, as a response of the framework's."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise RuntimeError("the body of a probe is not read")
+
+    await skin(scope, receive, send)
+    start, body = sent
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
+    response = Response(body["body"], status=start["status"])
+    response.headers = Headers(headers)  # afterwards, or the length would be that of the body of HEAD
+    return response
