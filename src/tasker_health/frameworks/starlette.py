@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -58,7 +58,7 @@ def lifespan(health: Health, own: Lifespan[Any] | None = None) -> Lifespan[Any]:
     skin = health.asgi()
 
     @asynccontextmanager
-    async def both(app: Any) -> AsyncIterator[Mapping[str, Any] | None]:
+    async def both(app: Any) -> AsyncIterator[Any]:
         try:
             await skin.begin()
             if own is None:
