@@ -142,7 +142,7 @@ def assert_healthy(client: Any, *, prefix: str = "/tasker", headers: Headers = N
 
 def _alive(answer: _Answer) -> Body:
     body = _body(answer)
-    _require(answer, answer.code == _OK and body.get("alive") is True, f"not alive: {body.get('reason')}")
+    _require(answer, answer.code == _OK and body.get("alive") is True, f"not alive: {_said(body)}")
     return body
 
 
@@ -164,7 +164,7 @@ def _not_ready(answer: _Answer, failed: Sequence[str] | None) -> Body:
 
 def _healthy(answer: _Answer) -> Body:
     body = _body(answer)
-    reasons = ", ".join(body.get("reasons", ())) or body.get("message", "no reason")
+    reasons = ", ".join(body.get("reasons", ())) or _said(body)
     said = f"not healthy but {body.get('status', body.get('error'))}: {reasons}"
     _require(answer, answer.code == _OK and body.get("status") == "healthy", said)
     return body
@@ -177,7 +177,12 @@ def _trouble(body: Body) -> str:
         for name, check in body.get("checks", {}).items()
         if check.get("status") != "ok"
     ]
-    return "; ".join(found) or body.get("message", "no check says why")
+    return "; ".join(found) or _said(body)
+
+
+def _said(body: Body) -> Any:
+    """Return the reason that *body* has, or the message of a refusal."""
+    return body.get("reason", body.get("message", "it does not say why"))
 
 
 def _body(answer: _Answer) -> Body:
