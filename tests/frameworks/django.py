@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from django import setup
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import JsonResponse
-from django.urls import path
+from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 
 from frameworks.bare import with_mounted_asgi, with_mounted_wsgi, wrapped_asgi, wrapped_wsgi
+from frameworks.healths import MOUNTED, healths, mounted_health
 
 settings.configure(SECRET_KEY="x", ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, USE_TZ=True)
 
@@ -31,3 +33,40 @@ def asgi():
 def wsgi():
     """`health.wsgi(get_wsgi_application())`."""
     return with_mounted_wsgi(wrapped_wsgi(get_wsgi_application()))
+
+
+def urls_asgi():
+    """`include("tasker_health.frameworks.django.urls")` under ASGI."""
+    _include()
+    return get_asgi_application()
+
+
+def urls_wsgi():
+    """The same under WSGI."""
+    _include()
+    return get_wsgi_application()
+
+
+_chosen = []
+
+
+def of_the_project():
+    """Return what the setting names."""
+    return _chosen[0]
+
+
+def _include():
+    """A project has one Health by its settings; the others stand beside it as that one does."""
+    first, *others = healths()
+    settings.INSTALLED_APPS = ["tasker_health.frameworks.django"]
+    settings.TASKER_HEALTH = f"{__name__}.of_the_project"
+    _chosen.append(first)
+    setup()
+    from tasker_health.frameworks.django.pattern import ProbePattern, Probes
+
+    below = path(f"{MOUNTED[1:]}/", include([ProbePattern(Probes(mounted_health()))]))
+    urlpatterns[:0] = [
+        path("", include("tasker_health.frameworks.django.urls")),
+        *(ProbePattern(Probes(health)) for health in others),
+        below,
+    ]

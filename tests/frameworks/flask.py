@@ -6,7 +6,8 @@ from flask import Flask, request
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from frameworks.bare import wrapped_wsgi
-from frameworks.healths import MOUNTED, mounted_health
+from frameworks.healths import MOUNTED, healths, mounted_health
+from tasker_health.frameworks import flask as ours
 
 
 def application():
@@ -25,4 +26,13 @@ def wsgi():
     app = application()
     app.wsgi_app = wrapped_wsgi(app.wsgi_app)
     app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {MOUNTED: mounted_health().wsgi()})
+    return app
+
+
+def blueprint():
+    """`app.register_blueprint(blueprint(health))`."""
+    app = application()
+    for number, health in enumerate(healths()):
+        app.register_blueprint(ours.blueprint(health, name=f"health_{number}"))
+    app.register_blueprint(ours.blueprint(mounted_health(), name="mounted"), url_prefix=MOUNTED)
     return app
