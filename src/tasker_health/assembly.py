@@ -41,7 +41,15 @@ def built_in_checks(settings: Settings, databases: list[Database]) -> list[Check
         databases.append(database)
         writable = settings.database.require_writable
         checks.append(DatabaseCheck(database, require_writable=writable, timeout_seconds=timeout_seconds))
-    return checks + _migrations(settings, databases)
+    return checks + _migrations(settings, databases) + _dependencies(settings)
+
+
+def _dependencies(settings: Settings) -> list[Check]:
+    if not settings.checks:
+        return []
+    from tasker_health.checks.dependencies.chosen import dependency_checks
+
+    return [*dependency_checks(settings)]
 
 
 def cache_checks(settings: Settings, shared: SharedCache, clock: Clock) -> list[Check]:

@@ -25,7 +25,7 @@ PREFIX = "TASKER_"
 _FILE_SUFFIX = "_FILE"
 _NAME_PARTS = 2
 
-_GROUPS_WITH_SECRETS = frozenset({"auth", "cache", "database", "exporters", "migrations", "sources"})
+_GROUPS_WITH_SECRETS = frozenset({"auth", "cache", "checks", "database", "exporters", "migrations", "sources"})
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|url|dsn|cred|auth|user", re.IGNORECASE)
 
 Path_ = tuple[str, ...]

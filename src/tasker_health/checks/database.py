@@ -16,6 +16,11 @@ _READ_ONLY = {
 }
 
 
+def read_only_query(dialect: str) -> str | None:
+    """Return what answers true in a database of *dialect* that accepts no writes; `None`: that is not known."""
+    return _READ_ONLY.get(dialect)
+
+
 class DatabaseCheck:
     """Asks *database* one small query that reads from it, and whether it can be written to if that is required.
 
@@ -48,7 +53,7 @@ class DatabaseCheck:
             self._ask_sqlite(connection)
             return
         connection.execute(sa.select(1)).scalar_one()
-        query = _READ_ONLY.get(self._database.dialect)
+        query = read_only_query(self._database.dialect)
         if self._require_writable and query and connection.exec_driver_sql(query).scalar():
             raise CheckFailed(Reason.READ_ONLY, "the database accepts no writes")
 

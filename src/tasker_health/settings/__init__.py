@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from tasker_health.settings.access import AuthSettings
+from tasker_health.settings.checks import CheckSettings
 from tasker_health.settings.database import CacheSettings, DatabaseSettings
 from tasker_health.settings.exporters import ExporterSettings, PrometheusSettings
 from tasker_health.settings.grpc import GrpcSettings
@@ -20,6 +21,7 @@ __all__ = [
     "CHECK_NAME",
     "AuthSettings",
     "CacheSettings",
+    "CheckSettings",
     "DatabaseSettings",
     "ExporterSettings",
     "GrpcSettings",
@@ -153,6 +155,7 @@ class Settings(Group):
     database: DatabaseSettings = DatabaseSettings()
     migrations: MigrationsSettings = MigrationsSettings()
     sources: dict[Name, SourceSettings] = Field(default_factory=dict)
+    checks: dict[Name, CheckSettings] = Field(default_factory=dict)
     exporters: ExporterSettings = ExporterSettings()
     log: LogSettings = LogSettings()
 
