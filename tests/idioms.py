@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import unquote
 
 from fakes import FakeClock, FakeSource, settings_of
 from server import PATIENCE_SECONDS
@@ -64,7 +68,7 @@ def health_of(*checks, **groups):
     return health
 
 
-async def ask(app, method, path, headers=(), root="", client=("192.0.2.7", 4711)):
+async def ask(app, method, path, headers=(), root="", client=("192.0.2.7", 4711), state=None):
     """Return code, headers in their order and body, as *app* answers an ASGI server behind which it is at *root*."""
     path, _, query = path.partition("?")
     raw = f"{root}{path}".encode()
@@ -74,7 +78,7 @@ async def ask(app, method, path, headers=(), root="", client=("192.0.2.7", 4711)
         "http_version": "1.1",
         "scheme": "http",
         "method": method,
-        "path": _unquoted(raw),
+        "path": unquote(raw.decode("ascii")),
         "raw_path": raw,
         "root_path": root,
         "query_string": query.encode(),
@@ -85,7 +89,7 @@ async def ask(app, method, path, headers=(), root="", client=("192.0.2.7", 4711)
         "client": client,
         "server": ("127.0.0.1", 80),
         "extensions": {},
-        "state": {},
+        "state": dict(state or {}),
     }
     sent = []
     received = [{"type": "http.request", "body": b"", "more_body": False}]
@@ -104,15 +108,9 @@ async def ask(app, method, path, headers=(), root="", client=("192.0.2.7", 4711)
     return start["status"], list(start["headers"]), b"".join(body.get("body", b"") for body in bodies)
 
 
-def _unquoted(raw):
-    from urllib.parse import unquote
-
-    return unquote(raw.decode("ascii"))
-
-
 @asynccontextmanager
 async def serving(app):
-    """Run the lifespan of *app* around the block, as a server does."""
+    """Run the lifespan of *app* around the block, as a server does; answers the state for requests."""
     incoming, outgoing = asyncio.Queue(), asyncio.Queue()
     scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
     task = asyncio.create_task(app(scope, incoming.get, outgoing.put))
@@ -121,7 +119,7 @@ async def serving(app):
         message = await asyncio.wait_for(outgoing.get(), PATIENCE_SECONDS)
         assert message["type"] == f"lifespan.{phase}.complete", message
         if phase == "startup":
-            yield
+            yield scope["state"]
     await asyncio.wait_for(task, PATIENCE_SECONDS)
 
 
@@ -134,3 +132,59 @@ async def differences(idiom, wrapped, prefixes=("/tasker",), paths=(*PATHS, *ELS
             if pair[0] != pair[1]:
                 found.append((method, path, *pair))
     return found
+
+
+async def assert_started_and_stopped(app, *kept, paths=("/tasker/health/ready",), rounds=2):
+    """Assert that each lifespan of *app* ends with every connection closed, however often it is begun."""
+    for _ in range(rounds):
+        async with serving(app):
+            for path in paths:
+                assert (await ask(app, "GET", path))[0] == 200
+            assert [check.notes for check in kept] == [["opened"]] * len(kept)
+        assert [check.notes for check in kept] == [["opened", "closed"]] * len(kept)
+        for check in kept:
+            check.notes.clear()
+
+
+def open_files(folder):
+    """Return what this process has open in *folder*."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.add(descriptor.readlink())
+    return {each.name for each in found if each.parent == folder}
+
+
+def with_database(folder):
+    """Return a health with a database in *folder*."""
+    sqlite3.connect(folder / "orders.db").close()
+    return Health(settings_of(database={"url": f"sqlite:///{folder}/orders.db"}), clock=FakeClock())
+
+
+async def assert_database_closed(app, folder):
+    """Assert that the database is open while *app* serves, and not afterwards."""
+    for _ in range(2):
+        async with serving(app):
+            code, _, body = await ask(app, "GET", "/tasker/health/ready/database")
+            assert (code, "orders.db" in open_files(folder)) == (200, True), body
+        assert open_files(folder) == set()
+
+
+class Refusing:
+    """Middleware of ASGI that lets nobody in, as one for authentication does, and adds a header to what it sees."""
+
+    def __init__(self, app):
+        self._app = app
+
+    async def __call__(self, scope, receive, send):
+        """Answer 418 to every request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 418, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def codes(app, *paths):
+    """Return the code of each path."""
+    return [(await ask(app, "GET", path))[0] for path in paths]

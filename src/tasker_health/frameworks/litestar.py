@@ -35,7 +35,7 @@ class HealthPlugin(InitPlugin):
         self._health = health
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the route handlers, and a lifespan that begins before the application's own and ends after it."""
+        """Add the route handlers, and a lifespan around those of the application."""
         skin = self._health.asgi()
 
         @asynccontextmanager
