@@ -20,8 +20,8 @@ class Clock(Protocol):
 class SystemClock:
     """The clock of this machine."""
 
-    now = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
+    now: staticmethod[[], float] = staticmethod(time.time)
+    monotonic: staticmethod[[], float] = staticmethod(time.monotonic)
 
 
 def timestamp(epoch_seconds: float) -> datetime:

@@ -41,8 +41,8 @@ class Connector:
 
     def __init__(self, url: sa.URL, timeout_seconds: float, tuning: Tuning) -> None:
         self.url = url
-        self.driver = driver_of(url)
-        self.thread = threading.Lock()
+        self.driver: Driver = driver_of(url)
+        self.thread: threading.Lock = threading.Lock()
         self._timeout_seconds = timeout_seconds
         self._tuning = tuning
         self._resolver = Resolver()

@@ -25,9 +25,9 @@ class CheckCounts:
     __slots__ = ("by_bucket", "seconds", "timeouts")
 
     def __init__(self) -> None:
-        self.by_bucket = [0] * (len(BUCKETS_SECONDS) + 1)
-        self.seconds = 0.0
-        self.timeouts = 0
+        self.by_bucket: list[int] = [0] * (len(BUCKETS_SECONDS) + 1)
+        self.seconds: float = 0.0
+        self.timeouts: int = 0
 
     def ran(self, seconds: float) -> None:
         """Count one run."""
@@ -47,7 +47,9 @@ class SourceCounts:
     __slots__ = ("errors", "hits", "misses", "reads")
 
     def __init__(self) -> None:
-        self.hits = self.misses = self.reads = 0
+        self.hits: int = 0
+        self.misses: int = 0
+        self.reads: int = 0
         self.errors: dict[str, int] = {}
 
     def failed(self, reason: str) -> None:
@@ -70,7 +72,7 @@ class CacheCounts:
     __slots__ = ("back_end", "faults", "refused_entries", "requests")
 
     def __init__(self, back_end: str = "memory") -> None:
-        self.back_end = back_end
+        self.back_end: str = back_end
         self.requests: Counter[tuple[str, str]] = Counter()
         self.faults: Counter[str] = Counter()
         self.refused_entries: Counter[str] = Counter()
@@ -88,7 +90,9 @@ class AccessCounts:
     __slots__ = ("authentication_failures", "authorization_failures", "faults")
 
     def __init__(self) -> None:
-        self.authentication_failures = self.authorization_failures = self.faults = 0
+        self.authentication_failures: int = 0
+        self.authorization_failures: int = 0
+        self.faults: int = 0
 
 
 class Counters:
@@ -103,7 +107,7 @@ class Counters:
     def __init__(self) -> None:
         self.checks: dict[str, CheckCounts] = {}
         self.sources: dict[str, SourceCounts] = {}
-        self.cache = CacheCounts()
+        self.cache: CacheCounts = CacheCounts()
         self.loop_stalls = 0
 
     def check(self, name: str) -> CheckCounts:

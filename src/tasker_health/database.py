@@ -64,11 +64,11 @@ class Database:
         checkout_timeout_seconds: float = 5,
         tuning: Tuning = Tuning(),  # noqa: B008 -- frozen
     ) -> None:
-        self.url = _parsed(url)
+        self.url: sa.URL = _parsed(url)
         self.tuning = tuning
         self._connector = Connector(self.url, connect_timeout_seconds, tuning)
         self._statement_timeout_seconds = statement_timeout_seconds
-        self.pool_size = pool_size if self._connector.driver.is_async and not _in_memory(self.url) else 1
+        self.pool_size: int = pool_size if self._connector.driver.is_async and not _in_memory(self.url) else 1
         self._checkout_timeout_seconds = checkout_timeout_seconds
         self._pool: Pool[Line] = self._new_pool()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -65,7 +65,8 @@ class Wait:
     _PIECE_SECONDS = 0.1
 
     def __init__(self) -> None:
-        self.late_seconds = self.seconds = 0.0
+        self.late_seconds: float = 0.0
+        self.seconds: float = 0.0
 
     @property
     def was_starved(self) -> bool:

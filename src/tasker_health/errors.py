@@ -53,7 +53,7 @@ class CheckFailed(TaskerHealthError):  # noqa: N818 -- a verdict that a check re
     """
 
     def __init__(self, reason: Reason | str = Reason.ERROR, detail: str = "") -> None:
-        self.reason = Reason(reason)
+        self.reason: Reason = Reason(reason)
         super().__init__(detail or self.reason.value)
 
 

@@ -64,7 +64,7 @@ class Fetch:
         self._clock = clock
         self._counts = counts
         self.fault: Reason | None = None
-        self.detail = SourceDetail(error=None, read_time_ms=None)
+        self.detail: SourceDetail = SourceDetail(error=None, read_time_ms=None)
 
     async def __call__(self) -> Entry:
         """Return what the source answers, and when that was true.

@@ -42,8 +42,10 @@ class Guarded:
     def __init__(
         self, settings: Settings, reports: Callable[[], Awaitable[Reports]], *, alone: bool, thread: bool = False
     ) -> None:
-        self.guard = Guard(settings, alone=alone, thread=thread)
-        self.heartbeat = Heartbeat(settings.health.heartbeat_seconds, settings.health.loop_lag_warning_seconds)
+        self.guard: Guard = Guard(settings, alone=alone, thread=thread)
+        self.heartbeat: Heartbeat = Heartbeat(
+            settings.health.heartbeat_seconds, settings.health.loop_lag_warning_seconds
+        )
         self._reports = reports
         self._period = max(settings.health.readiness_max_age_seconds, _LEAST_PERIOD_SECONDS)
         self._publisher: asyncio.Task[None] | None = None

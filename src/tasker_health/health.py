@@ -71,13 +71,13 @@ class Health(Registry):
         clock: Clock | None = None,
     ) -> None:
         super().__init__()
-        self.settings = load_settings() if settings is None else settings
+        self.settings: Settings = load_settings() if settings is None else settings
         self._clock: Clock = clock or SystemClock()
         self._gate = Gate(self.settings, authenticator=authenticator, coordinator_class=coordinator_class)
         self._databases: list[Database] = []
         self._monitor: Monitor | None = None
         self._endpoints: Endpoints | None = None
-        self.grpc = GrpcEndpoint(self.settings)
+        self.grpc: GrpcEndpoint = GrpcEndpoint(self.settings)
         self._guarded: Guarded | None = None
         self._bridge: Bridge | None = None
         self._background: Background | None = None
@@ -261,7 +261,7 @@ class Health(Registry):
         self._shared = shared_cache(self.settings, cache or chosen_cache(self.settings, self._clock), self._clock)
         for check in built_in_checks(self.settings, self._databases):
             self.add_check(check)
-        self.configuration = ConfigurationCheck([self._gate.problems])
+        self.configuration: ConfigurationCheck = ConfigurationCheck([self._gate.problems])
         self.add_check(self.configuration)
         for check in cache_checks(self.settings, self._shared, self._clock):
             self.add_check(check)

@@ -23,7 +23,7 @@ class Kept(Generic[T]):
 
     def __init__(self) -> None:
         self.value: T | None = None
-        self.until = -math.inf
+        self.until: float = -math.inf
         self.made: Any = None
         self.variants: dict[Hashable, Any] = {}
 

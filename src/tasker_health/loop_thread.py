@@ -26,7 +26,7 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self.given_up: set[_Call[Any]] = set()
         self.started: Future[None]
         self._thread = threading.Thread(target=_run, args=(self.loop,), name="tasker-health-bridge", daemon=True)

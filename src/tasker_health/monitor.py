@@ -74,13 +74,13 @@ class Monitor:
         self._databases = databases
         self._critical = {check.name: check.critical for check in checks}
         self._groups = groups_of(checks)
-        self.counters = Counters()
+        self.counters: Counters = Counters()
         self.counters.cache = shared.counts
         self._runner = Runner(checks, self.clock, self.counters)
         self._status = Status(sources, shared, settings, self.clock, self.counters)
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.draining = False
+        self.draining: bool = False
         self.lags: Callable[[], bool] = lambda: False
         self.vitals: Callable[[], Vitals] = Vitals
         self._lagged = False

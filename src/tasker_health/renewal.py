@@ -56,7 +56,7 @@ class Renewal:
         self._settings = settings
         self._clock = clock
         self._fetch = Fetch(source, settings.status_timeout_seconds, clock, counts)
-        self.name = source.name
+        self.name: str = source.name
         self._told_as = told_as(source)
         self._honours_leases = True
 

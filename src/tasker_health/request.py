@@ -33,13 +33,13 @@ class Request:
         query: str = "",
         folded: bool = False,
     ) -> None:
-        self.method = method
-        self.path = path
-        self.raw_headers = raw_headers
-        self.client = client
-        self.scope = scope
-        self.query = query
-        self.folded = folded
+        self.method: str = method
+        self.path: str = path
+        self.raw_headers: Headers = raw_headers
+        self.client: str = client
+        self.scope: object = scope
+        self.query: str = query
+        self.folded: bool = folded
 
     def __repr__(self) -> str:
         # Headers carry credentials.

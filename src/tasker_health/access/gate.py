@@ -56,18 +56,20 @@ class Gate:
             raise SettingsError(
                 "health.status_requires_authentication", "true", "needs auth.authentication_enabled = true"
             )
-        self.authenticators = [fitting(authenticator)] if authenticator is not None else authenticators_of(auth)
-        self.coordinator_class = coordinator_class or coordinator_class_of(auth)
+        self.authenticators: list[Authenticator] = (
+            [fitting(authenticator)] if authenticator is not None else authenticators_of(auth)
+        )
+        self.coordinator_class: type[Any] | None = coordinator_class or coordinator_class_of(auth)
         if auth.authentication_enabled and not self.authenticators:
             raise SettingsError("auth.authentication_enabled", "true", "needs auth.authenticator_class")
         if auth.authorization_enabled and self.coordinator_class is None:
             raise SettingsError("auth.authorization_enabled", "true", "needs auth.authorization_coordinator_class")
-        self.must_be_known = settings.health.status_requires_authentication and auth.authentication_enabled
-        self.must_be_permitted = auth.authorization_enabled
+        self.must_be_known: bool = settings.health.status_requires_authentication and auth.authentication_enabled
+        self.must_be_permitted: bool = auth.authorization_enabled
         self._timeout_seconds = auth.timeout_seconds
         self._limiter = Limiter(auth.failures_per_minute, auth.trusted_proxies)
         self._faults = Faults()
-        self.counts = AccessCounts()
+        self.counts: AccessCounts = AccessCounts()
 
     @property
     def challenges(self) -> list[str]:

@@ -18,7 +18,7 @@ class Principal:
     __slots__ = ("_admin", "_permissions", "name")
 
     def __init__(self, name: str, *, permissions: Iterable[str] = (), admin: bool = False) -> None:
-        self.name = name
+        self.name: str = name
         self._permissions = frozenset(permissions)
         self._admin = admin
 

@@ -53,8 +53,8 @@ class ContainedCache:
         self._seconds = timeout_seconds * _SLACK
         self._clock = clock
         self._breaker = Breaker()
-        self.counts = CacheCounts(cache.name)
-        self.trouble = Trouble(cache.name)
+        self.counts: CacheCounts = CacheCounts(cache.name)
+        self.trouble: Trouble = Trouble(cache.name)
 
     async def get(self, key: str) -> Held | CacheFault | None:
         """Return what lies under *key*; a fault when that is not ours, and `UNANSWERED`."""

@@ -29,7 +29,7 @@ class MemoryCache:
     """
 
     name = "memory"
-    coarse_seconds = 0.0
+    coarse_seconds: float = 0.0
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

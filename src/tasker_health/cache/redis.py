@@ -79,7 +79,7 @@ class RedisCache:
     """
 
     name = "redis"
-    coarse_seconds = 0.002
+    coarse_seconds: float = 0.002
 
     def __init__(self, address: Address, timeout_seconds: float, tls: ssl.SSLContext | None) -> None:
         self._address = address

@@ -90,8 +90,8 @@ class SharedCache:
     """
 
     def __init__(self, cache: Cache, sealer: Sealer, *, timeout_seconds: float, clock: Clock) -> None:
-        self.name = cache.name
-        self.coarse_seconds = cache.coarse_seconds
+        self.name: str = cache.name
+        self.coarse_seconds: float = cache.coarse_seconds
         self._cache = ContainedCache(cache, timeout_seconds=timeout_seconds, clock=clock)
         self._sealer = sealer
         self._clock = clock

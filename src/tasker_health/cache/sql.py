@@ -64,7 +64,7 @@ class SqlCache:
         )
         self._writes = 0
         # What was put there late in one tick may be read early in another: two ticks at most.
-        self.coarse_seconds = 2 * dialect.round_up_seconds
+        self.coarse_seconds: float = 2 * dialect.round_up_seconds
 
     async def get(self, key: str) -> Held | None:
         """Return what lies under *key*, or `None`; also when there is no table."""

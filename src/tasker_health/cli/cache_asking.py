@@ -59,8 +59,8 @@ class Asking:
 
     def __init__(self, opened: Callable[[], Cache], namespace: str) -> None:
         self.opened = opened
-        self.one = opened()
-        self.other = self.one if self.one.name == "memory" else opened()
+        self.one: Cache = opened()
+        self.other: Cache = self.one if self.one.name == "memory" else opened()
         self._prefix = f"{namespace}:doctor:{secrets.token_hex(8)}"
         self._ends_at = time.monotonic() + MOST_SECONDS
 

@@ -40,11 +40,12 @@ class DatabaseAsking:
 
     def __init__(self, settings: DatabaseSettings, url: str) -> None:
         self.settings = settings
-        self.pool = Database.of(settings, url)
+        self.pool: Database = Database.of(settings, url)
         self._connector = Connector(self.pool.url, settings.connect_timeout_seconds, self.pool.tuning)
         self._lines: list[Line] = []
         self._ends_at = asyncio.get_running_loop().time() + PATIENCE_SECONDS
-        self.one, self.other = self.line(), self.line()
+        self.one: Line = self.line()
+        self.other: Line = self.line()
 
     @property
     def left_seconds(self) -> float:

@@ -36,7 +36,7 @@ class GrpcEndpoint:
         self._alone = False
         self._process = 0
         self._forked = False
-        self.address = ""
+        self.address: str = ""
 
     def claim(self) -> None:
         """Find out now whether `start` will succeed, in a process that shares the port with no sibling.

@@ -26,12 +26,12 @@ class Exchange:
     __slots__ = ("_buffer", "_request", "_skip", "awaits", "ends", "has_unread", "lingers", "out", "since")
 
     def __init__(self, since: int, out: bytes = b"") -> None:
-        self.since = since
-        self.out = out
-        self.ends = False
-        self.has_unread = False
+        self.since: int = since
+        self.out: bytes = out
+        self.ends: bool = False
+        self.has_unread: bool = False
         self.lingers: int | None = None
-        self.awaits = 0
+        self.awaits: int = 0
         self._buffer = b""
         self._skip = 0
         self._request: Request | None = None

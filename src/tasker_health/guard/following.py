@@ -25,9 +25,9 @@ class Followed:
 
     def __init__(self, pid: int, started: int = 0) -> None:
         self.pid = pid
-        self.descriptor = _pidfd(pid)
+        self.descriptor: int = _pidfd(pid)
         self._seen = _stat(pid)
-        self.ended = self._has_ended() or (started != 0 and self._seen != UNKNOWN and started != self._seen[0])
+        self.ended: bool = self._has_ended() or (started != 0 and self._seen != UNKNOWN and started != self._seen[0])
 
     def look(self) -> None:
         """Note whether it has ended, or runs another program by now."""

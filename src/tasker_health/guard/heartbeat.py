@@ -26,7 +26,7 @@ class Heartbeat:
         self._due = 0.0
         self._lagged_at = -_REMEMBERED_SECONDS
         self._timer: asyncio.TimerHandle | None = None
-        self.lag_seconds = 0.0
+        self.lag_seconds: float = 0.0
 
     @property
     def lags(self) -> bool:

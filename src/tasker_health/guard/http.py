@@ -53,12 +53,12 @@ class Request:
     __slots__ = ("body", "closes", "is_old", "method", "size", "target")
 
     def __init__(self, method: bytes, target: bytes, size: int, is_old: bool) -> None:
-        self.method = method
-        self.target = target
-        self.size = size
-        self.is_old = is_old
-        self.body = 0
-        self.closes = False
+        self.method: bytes = method
+        self.target: bytes = target
+        self.size: int = size
+        self.is_old: bool = is_old
+        self.body: int = 0
+        self.closes: bool = False
 
 
 class Refused(Exception):  # noqa: N818 -- an outcome, named as one reads it

@@ -133,7 +133,7 @@ class Slot:
     __slots__ = ("_at", "_reports_at", "_view", "_words", "index")
 
     def __init__(self, words: memoryview, view: memoryview, index: int) -> None:
-        self.index = index
+        self.index: int = index
         self._words = words
         self._view = view
         self._at = _HEADER_WORDS + index * _SLOT_WORDS

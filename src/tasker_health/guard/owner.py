@@ -65,8 +65,8 @@ class Guard:
         self._retry: asyncio.TimerHandle | None = None
         self.slot: Slot | None = None
         self.renewed: Callable[[], None] = lambda: None
-        self.url = ""
-        self.restarts = 0
+        self.url: str = ""
+        self.restarts: int = 0
 
     def open(self) -> None:
         """Start the guard or join the one that is there, and take a slot in its memory. May be called twice.

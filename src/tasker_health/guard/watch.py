@@ -74,10 +74,10 @@ class Watch:
         self._known: list[Worker | None] = []
         self._slots: list[Slot] = []
         self.workers: list[Worker] = []
-        self.alive = True
-        self.reason = ""
-        self.stalled_seconds = 0.0
-        self.since = 0
+        self.alive: bool = True
+        self.reason: str = ""
+        self.stalled_seconds: float = 0.0
+        self.since: int = 0
         self._paused_ns = 0
 
     def grant(self, now: int, paused_ns: int) -> None:

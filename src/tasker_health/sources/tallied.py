@@ -71,7 +71,7 @@ class TalliedSource(Generic[S]):
         self.name = name
         self.identity = ""
         self.drift: int | None = None
-        self.recounts = 0
+        self.recounts: int = 0
         self._database = database
         self._counting = counting
         self._reader = reader

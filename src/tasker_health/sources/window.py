@@ -43,7 +43,7 @@ class Window:
 
     def __init__(self, seconds: float, bucket_seconds: float | None = None) -> None:
         self.seconds = seconds
-        self.bucket_seconds = bucket_seconds or max(1.0, seconds / MOST_BUCKETS)
+        self.bucket_seconds: float = bucket_seconds or max(1.0, seconds / MOST_BUCKETS)
         self.buckets: Buckets = {}
         self._sum = Ended()
         self._first: float = -math.inf

@@ -35,7 +35,7 @@ class FakeCheck:
         self.critical = critical
         self.timeout_seconds = timeout_seconds
         self.groups = groups
-        self.calls = 0
+        self.calls: int = 0
         self._failure: CheckFailed | None = None
         self._gate = Gate()
 

@@ -17,8 +17,8 @@ class FakeClock:
     """
 
     def __init__(self, now: float = 1_750_260_600.0) -> None:
-        self.time = now
-        self.running = 100.0
+        self.time: float = now
+        self.running: float = 100.0
 
     def now(self) -> float:
         """Return the wall-clock time, in seconds since the Unix epoch."""

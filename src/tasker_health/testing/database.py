@@ -44,7 +44,7 @@ class HangingDatabase:
             )
         self._proxy = FaultyProxy(port, parts.hostname)
         user, at, _ = parts.netloc.rpartition("@")
-        self.url = urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{self._proxy.port}"))
+        self.url: str = urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{self._proxy.port}"))
 
     def __enter__(self) -> Self:
         return self

@@ -39,7 +39,7 @@ class FaultyProxy:
     """
 
     def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
-        self.accepted = 0
+        self.accepted: int = 0
         self._target_host = target_host
         self._target_port = target_port
         self._mode: Mode = "pass"
@@ -52,7 +52,7 @@ class FaultyProxy:
         self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="faulty-proxy", daemon=True)
         self._thread.start()
-        self.port = 0
+        self.port: int = 0
         self._in_loop(self._listen())
 
     def __enter__(self) -> Self:

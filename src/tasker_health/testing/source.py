@@ -28,12 +28,12 @@ class FixedSource:
 
     def __init__(self, facts: Facts | None = None, *, name: str = "fixed") -> None:
         self.name = name
-        self.facts = facts if facts is not None else facts_of()
+        self.facts: Facts = facts if facts is not None else facts_of()
         self.fault: Reason | None = None
         self.detail = "the test says so"
-        self.delay_seconds = 0.0
-        self.reads = 0
-        self.closed = 0
+        self.delay_seconds: float = 0.0
+        self.reads: int = 0
+        self.closed: int = 0
         self._gate = Gate()
 
     def hang(self) -> None:

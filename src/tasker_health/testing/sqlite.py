@@ -27,8 +27,8 @@ class HangingSqlite:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
-        self.url = f"sqlite:///{self.path}"
+        self.path: Path = Path(path).absolute()
+        self.url: str = f"sqlite:///{self.path}"
         self._connection = sqlite3.connect(
             self.path, timeout=_PATIENCE_SECONDS, isolation_level=None, check_same_thread=False
         )

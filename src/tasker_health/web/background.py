@@ -83,7 +83,8 @@ class Background:
         stop: Hook,
         forked: Callable[[], None],
     ) -> None:
-        self.url, self.guard_url = urls
+        self.url: str = urls[0]
+        self.guard_url: str = urls[1]
         self._server = _Server(skin, settings, certificate)
         self._listener = listener
         self._start, self._stop = start, stop

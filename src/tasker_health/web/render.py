@@ -31,8 +31,8 @@ class Answer:
         headers: Sequence[tuple[bytes, bytes]] = (),
         content_type: str = "application/json",
     ) -> None:
-        self.status = status
-        self.body = body
+        self.status: int = status
+        self.body: bytes = body
         self.headers: RawHeaders = [
             (b"content-type", content_type.encode()),
             (b"content-length", str(len(body)).encode()),

@@ -48,7 +48,8 @@ class Certificate:
         self._fault = self._objection = ""
         self._was_asked = False
         self._seen = self._look_at_files()
-        self.context = self._current = self._loaded()
+        self.context: ssl.SSLContext = self._loaded()
+        self._current = self.context
         # A new context for each pair: loading into one that serves would leave half of a pair that does not match.
         self.context.sni_callback = self._choose
 

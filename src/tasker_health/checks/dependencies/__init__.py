@@ -60,11 +60,11 @@ class Dependency(ABC):
 
     def __init__(self, name: str, secrets: Iterable[str | None] = (), **terms: Unpack[Terms]) -> None:
         self.name = name
-        self.critical = terms.get("critical", False)
-        self.timeout_seconds = terms.get("timeout_seconds")
-        self.groups = tuple(terms.get("groups", ()))
-        self.fail_after = terms.get("fail_after", 1)
-        self.recover_after = terms.get("recover_after", 1)
+        self.critical: bool = terms.get("critical", False)
+        self.timeout_seconds: float | None = terms.get("timeout_seconds")
+        self.groups: tuple[str, ...] = tuple(terms.get("groups", ()))
+        self.fail_after: int = terms.get("fail_after", 1)
+        self.recover_after: int = terms.get("recover_after", 1)
         self._secrets = tuple(secret for secret in secrets if secret)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = os.getpid()

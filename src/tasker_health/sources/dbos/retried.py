@@ -18,7 +18,8 @@ class Retried:
     """
 
     def __init__(self, width_ms: int) -> None:
-        self.settled = self.succeeded = 0
+        self.settled: int = 0
+        self.succeeded: int = 0
         self._width_ms = width_ms
         self._first: float = -math.inf
         self._steps: dict[str, Steps] = {}

@@ -82,7 +82,7 @@ class Tables:
 
     def __init__(self, dialect: str, schema: str) -> None:
         self.dialect = dialect
-        self.names = table_names(dialect, schema)
+        self.names: dict[str, str] = table_names(dialect, schema)
         # A colon in a schema's name is not a parameter.
         self._words = {name: table.replace(":", "\\:") for name, table in self.names.items()} | _WORDS[dialect]
         self._made: dict[str, tuple[sa.TextClause, tuple[str, ...]]] = {}

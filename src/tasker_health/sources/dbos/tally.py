@@ -30,7 +30,7 @@ class Moves:
     """
 
     def __init__(self) -> None:
-        self.tasks = 0
+        self.tasks: int = 0
         self.ended: States = Counter()
         self.buckets: Buckets = {}
 
@@ -62,19 +62,19 @@ class Tally:
     """
 
     def __init__(self, low: Keys, window_ms: int) -> None:
-        self.low = low
-        self.width_ms = max(1000, math.ceil(window_ms / MOST_BUCKETS))
+        self.low: Keys = low
+        self.width_ms: int = max(1000, math.ceil(window_ms / MOST_BUCKETS))
         self.window_ms = window_ms
-        self.window = Window(window_ms / 1000, self.width_ms / 1000)
-        self.tasks = 0
+        self.window: Window = Window(window_ms / 1000, self.width_ms / 1000)
+        self.tasks: int = 0
         self.ended: States = Counter()
         self.untimed: States = Counter()
         self.alive: States = Counter()
-        self.above = Moves()
+        self.above: Moves = Moves()
         self.running: dict[str, int] = {}
         self.verified: set[str] = set()
         self.waiting: dict[str, int] = {}
-        self.retried = Retried(self.width_ms)
+        self.retried: Retried = Retried(self.width_ms)
 
     @property
     def total(self) -> int:

@@ -140,13 +140,14 @@ class Tally:
     """
 
     def __init__(self, low: Ids, window_seconds: float) -> None:
-        self.low = low
-        self.counts = Counts()
-        self.window = Window(window_seconds)
+        self.low: Ids = low
+        self.counts: Counts = Counts()
+        self.window: Window = Window(window_seconds)
         self.running: dict[int, float] = {}
         self.failing: dict[int, Failing] = {}
         self.blocked = 0
-        self.rows = self.firsts = 0
+        self.rows: int = 0
+        self.firsts: int = 0
         self.settled: dict[int, Settled] = {}
         self.oldest_pending: tuple[int, float] | None = None
         self.pending_from = 0
