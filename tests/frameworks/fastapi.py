@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request
 
+from frameworks import hostile
 from frameworks.bare import wrapped_asgi
 from frameworks.healths import MOUNTED, healths, mounted_health
+from frameworks.starlette import MIDDLEWARE
 from tasker_health.frameworks import fastapi as ours
 
 
@@ -35,3 +37,12 @@ def router():
     below.include_router(ours.router(mounted_health()))
     app.mount(MOUNTED, below)
     return app
+
+
+def hostile_asgi():
+    """Both forms behind and before what FastAPI offers, which is Starlette's."""
+    app = application()
+    app.include_router(ours.router(hostile.inner()))
+    for each in reversed(MIDDLEWARE):
+        app.add_middleware(each.cls, *each.args, **each.kwargs)
+    return hostile.outer().asgi(app)

@@ -39,11 +39,11 @@ class Told(FakeSource):
 def healths():
     """Return those that stand side by side."""
     asks = {"authentication_enabled": True, "authorization_enabled": True}
-    failing = _health(FAILING)
+    failing = health_at(FAILING)
     failing.check("broken")(_refused)
     return [
-        _health(OPEN),
-        _health(
+        health_at(OPEN),
+        health_at(
             ASKING,
             {"auth": asks, "health": {"status_requires_authentication": True}},
             authenticator=ByHeader(),
@@ -55,10 +55,10 @@ def healths():
 
 def mounted_health():
     """Return the health of the application that is mounted."""
-    return _health(OPEN)
+    return health_at(OPEN)
 
 
-def _health(prefix, groups=None, **options):
+def health_at(prefix, groups=None, **options):
     health = Health(settings_of(server={"prefix": prefix}, **(groups or {})), clock=FakeClock(), **options)
     health.add_source(Told())
     health.check("well", groups=["mine"])(lambda: None)

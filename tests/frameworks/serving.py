@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -68,6 +69,7 @@ class Serving:
                 env={**environment, "PYTHONPATH": _TESTS, "SKIN": skin, **variables},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
 
     @property
@@ -90,11 +92,19 @@ class Serving:
         assert self.process.poll() is None, self.log
         connection = Connection(self.port)
         try:
-            return connection.ask("GET", f"{self._root}/orders").code == 200
+            connection.ask("GET", f"{self._root}/orders")
         except OSError:
             return False
+        else:
+            return True
         finally:
             connection.close()
+
+    def kill(self) -> None:
+        """End it and its workers at once, whatever they are busy with."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def end(self) -> int:
         """End it by SIGTERM, and return its exit code."""
@@ -103,5 +113,4 @@ class Serving:
         try:
             return self.process.wait(PATIENCE_SECONDS)
         finally:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
