@@ -14,6 +14,8 @@ class Lifespan:
     """Starts *skin* at first use, and stops it when the event loop ends.
 
     Whoever ends an event loop in good order (`asyncio.run` does) cancels the tasks that are left, and waits for them.
+    A process that dies in its loop (of SIGTERM uvicorn does, and granian's workers do) closes what it has by that, and
+    the guard, whose lifeline it holds, ends by itself.
     """
 
     def __init__(self, skin: AsgiSkin) -> None:

@@ -9,6 +9,15 @@ from typing import Any
 from django.urls.resolvers import RegexPattern, URLPattern
 
 from tasker_health.frameworks.django.views import Probes
+from tasker_health.health import Health
+
+
+def probe_urls(health: Health) -> list[Any]:
+    """Return the URL patterns of *health*: `urlpatterns = [*probe_urls(health), ...]`, for any number of them.
+
+    Neither the app nor its settings are needed for that.
+    """
+    return [ProbePattern(Probes(health))]
 
 
 class ProbePattern(URLPattern):  # type: ignore[misc]  # Django has no types
