@@ -84,7 +84,7 @@ async def state(client, service="", timeout=PATIENCE_SECONDS):
 async def becomes(client, service, expected):
     """Wait until *service* is *expected*."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while await state(client, service) != expected:  # noqa: ASYNC110 -- another process changes it
+        while await state(client, service) != expected:
             await asyncio.sleep(0.02)
 
 

@@ -199,7 +199,17 @@ def test_every_worker_answers_at_the_one_port(options, tmp_path):
         ]
         with log.open("ab") as written:
             return subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--no-control-socket", *words, *options, "application:app"],
+                [
+                    sys.executable,
+                    "-m",
+                    "gunicorn",
+                    "--no-control-socket",
+                    *words,
+                    *options,
+                    "--bind",
+                    f"127.0.0.1:{free_port()}",
+                    "application:app",
+                ],
                 cwd=tmp_path,
                 env=environment,
                 stdout=written,
