@@ -126,6 +126,27 @@ def test_it_comes_before_all_middleware():
     assert asyncio.run(answered(app, *paths)) == [200, 200, 404, 403, 403]
 
 
+def test_a_broken_signal_does_not_touch_a_probe():
+    """What the application does to every response of its own is not done to ours."""
+
+    async def fail(request, response):
+        response.headers["X-Seen"] = "yes"
+        if request.path == "/orders":
+            raise RuntimeError("no")
+
+    app = application(health_of())
+    app.on_response_prepare.append(fail)
+
+    async def run():
+        async with running(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            ours, theirs = await client.get("/tasker/health/live"), await client.get("/nothing")
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get("/orders")
+            return (ours.status_code, "x-seen" in ours.headers), (theirs.status_code, "x-seen" in theirs.headers)
+
+    assert asyncio.run(run()) == ((200, False), (404, True))
+
+
 def test_middleware_of_an_outer_application_comes_first():
     """As the page says: `setup` belongs to the outermost one."""
     outer = application(middlewares=[refuse])

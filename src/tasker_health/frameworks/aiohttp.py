@@ -72,11 +72,14 @@ def _middleware(endpoints: Endpoints, mounted_at: Callable[[], str]) -> Middlewa
             asked = Request(request.method, path, headers, _peer(request), request, query=query)
             answer = await endpoints.answer(asked)
         try:
-            response = _response(answer) if answer is not None else await handler(request)
+            response = await handler(request) if answer is None else _response(answer)
         except web.HTTPException as raised:  # a response, too
             _go_elsewhere(raised, endpoints)
             raise
         _go_elsewhere(response, endpoints)
+        if answer is not None:
+            # With a copy that belongs to no application: functions of its `on_response_prepare` may be slow or broken.
+            await response.prepare(web.BaseRequest.clone(request))
         return response
 
     return first
