@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 
 _module, _, _way = os.environ["SKIN"].partition(".")
 app = getattr(importlib.import_module(f"frameworks.{_module}"), _way)()
 
 
-def for_aiohttp(_words):
-    """Return it to `python -m aiohttp.web`."""
-    return app
+if __name__ == "__main__":
+    from aiohttp import web
+
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)

@@ -36,7 +36,7 @@ SERVERS = {
     "granian, wsgi below a root path": [*_GRANIAN, "wsgi", "--url-path-prefix", ROOT, "APP"],
     "hypercorn, below a root path": ["hypercorn", "--bind", "127.0.0.1:PORT", "--root-path", ROOT, "APP"],
     "gunicorn, below a script name": [*_GUNICORN, "--env", f"SCRIPT_NAME={ROOT}"],
-    "aiohttp": ["aiohttp.web", "-H", "127.0.0.1", "-P", "PORT", "frameworks.application:for_aiohttp"],
+    "aiohttp": ["frameworks.application", "PORT"],
 }
 _ASKED_WITH_ROOT = ("granian, below a root path", "granian, wsgi below a root path", "gunicorn, below a script name")
 """Who serves below it; the others are told what a proxy has taken off."""
