@@ -60,7 +60,7 @@ for stop in (True, True, False):
 async def once():
     health = a_health()
     await health.start()
-    await asked(health, 200)
+    await asked(health, 100)
     await health.stop()
 
 beside = threading.Thread(target=lambda: asyncio.run(once()))
@@ -189,27 +189,10 @@ def test_every_worker_answers_at_the_one_port(options, tmp_path):
     environment = _environment(GRPC_PORT=str(port), WHO=str(who))
 
     def gunicorn():
-        words = [
-            "--workers",
-            "2",
-            "--bind",
-            f"127.0.0.1:{free_port()}",
-            "--worker-class",
-            "uvicorn_worker.UvicornWorker",
-        ]
+        words = f"gunicorn --no-control-socket --workers 2 --bind 127.0.0.1:{free_port()} --worker-class"
         with log.open("ab") as written:
             return subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "gunicorn",
-                    "--no-control-socket",
-                    *words,
-                    *options,
-                    "--bind",
-                    f"127.0.0.1:{free_port()}",
-                    "application:app",
-                ],
+                [sys.executable, "-m", *words.split(), "uvicorn_worker.UvicornWorker", *options, "application:app"],
                 cwd=tmp_path,
                 env=environment,
                 stdout=written,
