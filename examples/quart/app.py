@@ -25,4 +25,4 @@ async def stock() -> None:
         raise CheckFailed("missing")
 
 
-app.asgi_app = health.asgi(app.asgi_app)
+app.asgi_app = health.asgi(app.asgi_app)  # type: ignore[method-assign]  # as mypy says of every such assignment

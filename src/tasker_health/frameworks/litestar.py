@@ -70,7 +70,7 @@ def handlers(health: Health) -> list[ASGIRouteHandler | HTTPRouteHandler]:
         outer = str(asked.get("root_path", "")).rstrip("/")
         root = outer + mounted_at(asked["path_template"])
         asked |= {"path": outer + _path_as_sent(asked, outer), "root_path": root}
-        await skin(asked, receive, send)  # type: ignore[arg-type]  # the same protocol in types of its own
+        await skin(asked, receive, send)
 
     async def nothing(request: Request[Any, Any, Any]) -> ASGIApp:  # noqa: ARG001 -- which makes it a handler of HTTP
         return endpoints

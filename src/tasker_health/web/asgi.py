@@ -13,8 +13,10 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Hook = Callable[[], Awaitable[None]]
+
+App = Callable[[Any, Any, Any], Awaitable[Any]]
+"""Whatever is called with scope, receive and send: each framework and server has types of its own for these."""
 
 
 class AsgiSkin:
@@ -48,7 +50,7 @@ class AsgiSkin:
         self._termination = termination
         self._is_draining = endpoints.is_draining
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection, as the ASGI specification says (HTTP, lifespan)."""
         if scope["type"] != "http":
             await self._other(scope, receive, send)
