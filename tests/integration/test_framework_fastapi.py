@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import warnings
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 
@@ -21,6 +28,7 @@ from idioms import (
     serving,
     with_database,
 )
+from server import PATIENCE_SECONDS, free_port, wait_until
 from tasker_health.errors import ConfigurationError
 from tasker_health.frameworks import fastapi as ours
 from tasker_health.frameworks.fastapi import router
@@ -185,3 +193,71 @@ def test_a_version_that_would_drop_the_routes_is_told_of(monkeypatch):
     monkeypatch.setattr(ours.APIRouter, "include_router", drop)
     with pytest.raises(ConfigurationError, match=r"take health\.asgi\(app\)"):
         router(health_of())
+
+
+RELOADED = """
+from fastapi import FastAPI
+
+from tasker_health import Health
+from tasker_health.frameworks.fastapi import router
+
+health = Health()
+health.check("round_ROUND")(lambda: None)
+app = FastAPI()
+app.include_router(router(health))
+"""
+
+
+def in_session(leader):
+    """Return the processes of the session that *leader* leads, by what they are."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:
+                found[int(stat.parent.name)] = stat.with_name("cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
+@pytest.fixture
+def reloading(tmp_path):
+    """An application under `uvicorn --reload` with a guard: its process, its URL, the guard's URL and its file."""
+    port, guard = free_port(), free_port()
+    file = tmp_path / "orders.py"
+    file.write_text(RELOADED.replace("ROUND", "0"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
+    environment |= {"TASKER_GUARD__ENABLED": "true", "TASKER_GUARD__PORT": str(guard)}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "orders:app", "--port", str(port), "--reload", "--reload-delay", "0.05"],
+            cwd=tmp_path,
+            env={**environment, "TASKER_SERVER__DRAIN_SECONDS": "0"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    yield process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{guard}", file
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def checks_at(url):
+    """Return the names of the checks that are answered at *url*."""
+    with contextlib.suppress(httpx.TransportError, KeyError):
+        return list(httpx.get(f"{url}/tasker/health/ready", timeout=PATIENCE_SECONDS).json()["checks"])
+    return []
+
+
+def test_a_reloading_server_leaves_nothing_behind(reloading):
+    """Each round has the application and its guard anew, as many processes as before, and at the end there are none."""
+    process, url, guard, file = reloading
+    wait_until(lambda: "round_0" in checks_at(url) and "round_0" in checks_at(guard), "it serves")
+    before = in_session(process.pid)
+    for number in ("1", "2"):
+        file.write_text(RELOADED.replace("ROUND", number))
+        wait_until(lambda number=number: f"round_{number}" in checks_at(url), "the application is new")
+        wait_until(lambda number=number: f"round_{number}" in checks_at(guard), "its guard is new")
+        wait_until(lambda: len(in_session(process.pid)) == len(before), f"the old ones have ended: {before}")
+    process.send_signal(signal.SIGTERM)
+    process.wait(PATIENCE_SECONDS)
+    wait_until(lambda: not in_session(process.pid), "nothing is left")

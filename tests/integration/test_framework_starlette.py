@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -24,6 +30,7 @@ from idioms import (
     serving,
     with_database,
 )
+from server import PATIENCE_SECONDS, free_port, wait_until
 from tasker_health.frameworks.starlette import lifespan, routes
 
 
@@ -174,3 +181,50 @@ def test_the_user_of_the_applications_middleware_is_known_to_the_status():
         return [await ask(app, "GET", "/tasker/health/status", headers) for headers in ([], [("X-Employee", "ann")])]
 
     assert [code for code, *_ in asyncio.run(run())] == [401, 200]
+
+
+DRAINED = """
+from starlette.applications import Starlette
+
+from tasker_health import Health
+from tasker_health.frameworks.starlette import lifespan, routes
+
+health = Health()
+app = Starlette(routes=routes(health), lifespan=lifespan(health))
+"""
+
+
+def test_sigterm_is_drained_under_a_server(tmp_path):
+    """With a guard, whose job it is to tell: unready at once, at both ports, and then the server ends."""
+    (tmp_path / "orders.py").write_text(DRAINED)
+    port, guard = free_port(), free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
+    environment |= {"TASKER_GUARD__ENABLED": "true", "TASKER_GUARD__PORT": str(guard)}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "orders:app", "--port", str(port)],
+            cwd=tmp_path,
+            env={**environment, "TASKER_SERVER__DRAIN_SECONDS": "3"},
+            stdout=log,
+            stderr=log,
+        )
+
+    def ready(port):
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{port}/tasker/health/ready", timeout=PATIENCE_SECONDS)
+        return None
+
+    try:
+        wait_until(lambda: ready(port) and ready(guard), "it serves")
+        process.send_signal(signal.SIGTERM)
+        drained = wait_until(
+            lambda: (found := ready(port)) is not None and found.status_code == 503 and found, "it drains"
+        )
+        assert "server" in drained.json()["failed_checks"]
+        assert drained.headers["connection"] == "close"
+        wait_until(lambda: (found := ready(guard)) is None or found.status_code == 503, "the guard tells")
+        process.wait(PATIENCE_SECONDS)
+        wait_until(lambda: ready(guard) is None, "the guard has ended")
+    finally:
+        process.kill()
+        process.wait()
