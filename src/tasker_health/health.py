@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tasker_health.access import Authenticator
 from tasker_health.access.gate import Gate
 from tasker_health.cache import Cache
 from tasker_health.cache.chosen import chosen_cache, shared_cache
@@ -65,7 +66,7 @@ class Health(Registry):
         self,
         settings: Settings | None = None,
         *,
-        authenticator: Any = None,
+        authenticator: Authenticator | None = None,
         coordinator_class: type[Any] | None = None,
         cache: Cache | None = None,
         clock: Clock | None = None,
