@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from tasker_health.web.asgi import AsgiSkin, Message
+from tasker_health.web.asgi import AsgiSkin
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +30,12 @@ class Lifespan:
             self._loop, self._task = loop, loop.create_task(self._last())
 
     async def _last(self) -> None:
-        to_come = ["lifespan.shutdown", "lifespan.startup"]
-
-        async def receive() -> Message:
-            kind = to_come.pop()
-            if kind == "lifespan.shutdown":
-                await _until_cancelled()
-            return {"type": kind}
-
-        async def send(_message: Message) -> None:
-            """Tell nobody."""
-
         try:
-            await self._skin({"type": "lifespan"}, receive, send)
+            await self._skin.begin()
         except Exception as error:  # noqa: BLE001 -- the application's own requests do not fail for us
             log.error("the start has failed: %s", error)  # noqa: TRY400 -- the line says it all
+        await _until_cancelled()
+        await self._skin.end()
 
 
 async def _until_cancelled() -> None:
