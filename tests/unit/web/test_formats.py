@@ -17,7 +17,7 @@ from callers import ByHeader, as_user
 from fakes import FakeClock, FakeSource, facts_of, settings_of
 from tasker_health.errors import CheckFailed
 from tasker_health.health import Health
-from tasker_health.model import CheckResult, CheckStatus, Liveness, Readiness, Reason, Startup
+from tasker_health.model import CheckResult, CheckStatus, CountingMethod, Liveness, Readiness, Reason, Startup
 from tasker_health.request import Request
 from tasker_health.web.formats import in_words_of
 from tasker_health.web.negotiation import FORMATS
@@ -44,13 +44,15 @@ _HEALTH_CHECK = {
     "type": "object",
     "properties": {
         "componentId": {"type": "string"},
-        "componentType": {"type": "string"},
+        "componentType": {"enum": ["component", "datastore", "system"]},
         "observedUnit": {"type": "string"},
         "status": {"enum": ["pass", "warn", "fail"]},
-        "time": {"type": "string", "format": "date-time"},
+        "time": {"type": "string", "pattern": "^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ$"},
         "output": {"type": "string"},
         "observedValue": {},
     },
+    "required": ["componentType", "time"],
+    "dependentRequired": {"observedUnit": ["observedValue"]},
     "additionalProperties": False,
 }
 _DATA = {"type": "object", "additionalProperties": {"type": ["string", "boolean", "number"]}}
@@ -137,6 +139,19 @@ def unhealthy():
     return health
 
 
+def of_tasker():
+    """All that a source can tell: by state and by group, with its age, how it counted and whether that was right."""
+    facts = facts_of(
+        tasks_by_state={"complete": 1180, "error": 13},
+        steps_by_state={"complete": 5, "in.backoff": 1},
+        oldest_pending_seconds=7,
+        groups={"shop": {"pending": 45, "failed": 13}},
+        method=CountingMethod.TALLY,
+        drift=0,
+    )
+    return health_of(source=FakeSource(facts))
+
+
 def half_unreadable():
     """One of two sources cannot be read: degraded."""
     source = FakeSource(name="stock")
@@ -153,7 +168,7 @@ def draining():
     return health
 
 
-SITUATIONS = [well, degraded, unhealthy, half_unreadable, draining]
+SITUATIONS = [well, degraded, unhealthy, of_tasker, half_unreadable, draining]
 
 
 def answers(health, *requests):

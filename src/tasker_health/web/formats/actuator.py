@@ -20,7 +20,7 @@ from tasker_health.model import (
 )
 from tasker_health.web.formats import Figure, fields_of
 
-Details = dict[str, Figure | list[str]]
+Details = dict[str, Figure | list[str] | dict[str, int | dict[str, int]]]
 
 
 class ActuatorStatus(StrEnum):

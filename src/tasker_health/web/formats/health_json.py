@@ -112,8 +112,18 @@ class HealthJson:
     def startup(self, report: Startup) -> HealthDocument:
         """Return `fail` while something is waited for, which is named."""
         status = HealthStatus.PASS if report.started else HealthStatus.FAIL
-        part = HealthComponent(component_type="component", status=status, time=report.timestamp)
-        return HealthDocument(status=status, checks={name: [part] for name in report.waiting_for or ["startup"]})
+        waited_for = report.waiting_for or []
+        part = HealthComponent(
+            component_type="component",
+            status=status,
+            time=report.timestamp,
+            output="waited for" if waited_for else UNSET,
+        )
+        return HealthDocument(
+            status=status,
+            output=", ".join(waited_for) or UNSET,
+            checks={name: [part] for name in waited_for or ["startup"]},
+        )
 
     def status(self, report: StatusReport) -> HealthDocument:
         """Return each figure by its group and name, what is wrong marked `warn`, and each source."""
@@ -161,5 +171,5 @@ class HealthJson:
             observed_value=source.status,
             status=_OF_SYSTEM[source.status],
             time=source.timestamp,
-            output=said or source.reason,
+            output=said or source.reason or ", ".join(source.reasons) or UNSET,
         )

@@ -90,11 +90,13 @@ def _check(name: str, told: Mapping[str, Any], *, up: bool) -> MicroProfileCheck
 
 def _data(told: Mapping[str, Any]) -> Data:
     """Return *told* as the format allows it: text, numbers and truth, in one level, and no null."""
-    return {
-        name: _UNKNOWN if value is None else ", ".join(value) if isinstance(value, list) else value
-        for name, value in told.items()
-        if value is not None or name not in _NONE_MEANS_NONE
-    }
+    data: Data = {}
+    for name, value in told.items():
+        if isinstance(value, Mapping):
+            data |= {f"{name}.{inner}": each for inner, each in _data(value).items()}
+        elif value is not None or name not in _NONE_MEANS_NONE:
+            data[name] = _UNKNOWN if value is None else ", ".join(value) if isinstance(value, list) else value
+    return data
 
 
 def _source(name: str, report: StatusReport, *, up: bool) -> MicroProfileCheck:
