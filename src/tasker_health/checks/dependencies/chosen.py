@@ -28,7 +28,7 @@ def _check(settings: Settings, name: str, wanted: CheckSettings) -> Dependency:
         "fail_after": wanted.fail_after,
         "recover_after": wanted.recover_after,
     }
-    return _MAKERS[wanted.kind](settings, name, wanted, terms)
+    return MAKERS[wanted.kind](settings, name, wanted, terms)
 
 
 def _redis(_: Settings, name: str, wanted: CheckSettings, terms: Terms) -> Dependency:
@@ -102,7 +102,7 @@ def _database(settings: Settings, name: str, wanted: CheckSettings, terms: Terms
     )
 
 
-_MAKERS: dict[str, Callable[[Settings, str, CheckSettings, Terms], Dependency]] = {
+MAKERS: dict[str, Callable[[Settings, str, CheckSettings, Terms], Dependency]] = {
     "database": _database,
     "redis": _redis,
     "rabbitmq": _rabbitmq,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from tasker_health.checks.dependencies import LinkedDependency, Terms, client_of, tls_of
 from tasker_health.checks.dependencies.place import place_of
-from tasker_health.errors import CheckFailed
+from tasker_health.errors import CheckFailed, ConfigurationError
 from tasker_health.model import Reason
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class RabbitMqCheck(LinkedDependency["RabbitMqLink"]):
     ) -> None:
         self._place = place_of(name, url, _PORTS, _EXAMPLE)
         super().__init__(name, [self._place.password], **terms)
+        if len(self._place.hosts) > 1:
+            raise ConfigurationError(f"check {name}: url {self._place.scheme}://***: one host; write it as {_EXAMPLE}")
         client_of(name, "aiormq", "aio-pika", "rabbitmq")
         self._queue = queue
         self._tls = tls_of(name, ca_file) if self._place.scheme == "amqps" else None

@@ -53,6 +53,7 @@ class SqlAlchemyCheck(Dependency):
 
         if not isinstance(engine, Engine | AsyncEngine | str):
             raise ConfigurationError(f"check {name}: {type(engine).__name__}: give an Engine, an AsyncEngine or a URL")
+        self._has_connection = False
         self._pool: Any = None if isinstance(engine, str) else engine.pool
         super().__init__(name, [_password(engine)], **terms)
         self._asked = _asked(engine, self.timeout_seconds, settings or DatabaseSettings(), require_writable)
@@ -62,7 +63,15 @@ class SqlAlchemyCheck(Dependency):
         await self._asked.close()
 
     async def _look(self) -> None:
-        await self._asked()
+        had_connection, self._has_connection = self._has_connection, False
+        try:
+            await self._asked()
+        except Exception as error:
+            if not had_connection or self._reason(error) is not Reason.UNREACHABLE:
+                raise
+            # The server had ended it, by a restart say: only a new one tells whether it is there.
+            await self._asked()
+        self._has_connection = True
         if _is_exhausted(self._pool):
             raise CheckDegraded(Reason.POOL_EXHAUSTED, "no connection is left in the pool of the application")
 
