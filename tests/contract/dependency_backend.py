@@ -182,6 +182,7 @@ class DatabaseBackend(DependencyBackend):
 class EngineBackend(DatabaseBackend):
     """PostgreSQL by an engine of the application whose URL does not say all: it is asked through one like it."""
 
+    keeps = False
     blocks = True
     driver = "postgresql+psycopg"
     maker = "engine_check"

@@ -1,4 +1,8 @@
-"""A database asked through what an engine of the application connects with, on a connection that is ours."""
+"""A database asked through what an engine of the application connects with, on a new connection each time.
+
+Of a driver that we do not know nobody could close a connection that was kept when its event loop has ended, or leave it
+to the parent of a process.
+"""
 
 from __future__ import annotations
 
@@ -66,15 +70,10 @@ class OwnEngine:
             await self._ask_in_thread()
 
     async def close(self) -> None:
-        """Close the connection."""
-        engine, self._engine = self._engine, self._new_engine()
-        if self._is_async:
-            await AsyncEngine(engine).dispose()
-        elif self._thread is None or self._thread.done():
-            engine.dispose()
+        """Do nothing: between questions nothing is open."""
 
     def forked(self) -> None:
-        """Leave the connection to the parent of this process."""
+        """Leave a question that is being asked to the parent of this process."""
         leave_to_parent((self._engine, self._driver, self._thread))
         self._engine, self._driver, self._thread = self._new_engine(), None, None
 
@@ -86,18 +85,17 @@ class OwnEngine:
         connection = AsyncConnection(AsyncEngine(self._engine))
         try:
             await connection.start()
-            self._driver = connection.sync_connection.connection.dbapi_connection  # type: ignore[union-attr]
             await connection.run_sync(self._ask)
             await connection.rollback()
+            await connection.close()
         except BaseException:
             self._abort()
-            with contextlib.suppress(Exception):
-                await connection.invalidate()
+            for ending in (AsyncConnection.invalidate, AsyncConnection.close):
+                with contextlib.suppress(Exception):
+                    await ending(connection)
             raise
         finally:
             self._driver = None
-            with contextlib.suppress(Exception):
-                await connection.close()
 
     async def _ask_in_thread(self) -> None:
         if self._thread is not None and not self._thread.done():
@@ -111,9 +109,7 @@ class OwnEngine:
             raise
 
     def _ask_blocking(self) -> None:
-        engine = self._engine
-        with engine.connect() as connection:
-            self._driver = connection.connection.dbapi_connection
+        with self._engine.connect() as connection:
             try:
                 self._ask(connection)
             except BaseException:
@@ -124,6 +120,8 @@ class OwnEngine:
                 self._driver = None
 
     def _ask(self, connection: sa.Connection) -> None:
+        self._driver = connection.connection.dbapi_connection
+        connection.detach()  # from the pool: it ends when it is closed
         connection.execute(sa.select(1)).scalar_one()
         if self._query and connection.exec_driver_sql(self._query).scalar():
             raise CheckFailed(Reason.READ_ONLY, "the database accepts no writes")
