@@ -110,6 +110,7 @@ class Outcome:
         accepted: Connections at the proxy under the trouble.
         back_seconds: From the end of the trouble to a cache that is used by all, with their checks well.
         connections: To the cache, before and after.
+        lag_seconds: By how much the event loop was ever late.
         error: What went wrong in playing.
     """
 
@@ -126,6 +127,7 @@ class Outcome:
     accepted: int | None = None
     back_seconds: float = math.inf
     connections: tuple[int, int] = (0, 0)
+    lag_seconds: float = 0.0
     error: BaseException | None = None
 
     @property

@@ -31,6 +31,9 @@ PAIRS = [
 Seen = tuple[Outcome, dict[str, int]]
 
 AT_ONCE = 9
+TIMES_ALONE = 3
+MOST_LAG_SECONDS = 0.15
+"""A loop that comes round later than that makes a cache that is well miss its 0.25 s: the machine is judged, not us."""
 PROCESSES_OF_STATUS = 2
 BACK_SECONDS = 2.0
 SEEN_SECONDS = 2.0
@@ -53,7 +56,7 @@ def played():
 def seen(request, played, back_end, trouble) -> Seen:
     """What was seen of one pair, and what leaked; others of its back end, if asked for, are played with it.
 
-    One that was too slow is played once more, alone: the others may have kept the machine busy.
+    One that was too slow, or on a machine that was, is played again, alone: others may have kept the machine busy.
     """
     pair = back_end, trouble.name
     if pair not in played:
@@ -61,8 +64,10 @@ def seen(request, played, back_end, trouble) -> Seen:
         troubles = [each["trouble"] for each in wanted if each["back_end"] == back_end]
         at = troubles.index(trouble) // AT_ONCE * AT_ONCE
         played.update(_seen(back_end, troubles[at : at + AT_ONCE], request))
-    outcome, _ = played[pair]
-    if outcome.error is not None or not _is_in_time(outcome):
+    for _ in range(TIMES_ALONE):
+        outcome, _ = played[pair]
+        if outcome.error is None and outcome.lag_seconds < MOST_LAG_SECONDS and _is_in_time(outcome):
+            break
         played.update(_seen(back_end, [trouble], request))
     return played[pair]
 
@@ -85,9 +90,17 @@ def test_a_cache_in_trouble_costs_nothing_but_freshness(seen, back_end, trouble,
 
 
 def _is_in_time(outcome: Outcome) -> bool:
-    """Whether answers came in time, and the cache was used again in time."""
+    """Whether answers came in time, the trouble was seen in time, and the cache was used again in time."""
     is_back = outcome.back_seconds < BACK_SECONDS + SLACK_SECONDS
-    return is_back and outcome.quantile_ms(0.99) < STATUS_TIMEOUT_SECONDS * 1000
+    return is_back and _is_seen_in_time(outcome) and outcome.quantile_ms(0.99) < STATUS_TIMEOUT_SECONDS * 1000
+
+
+def _is_seen_in_time(outcome: Outcome) -> bool:
+    """Whether each check was degraded from soon after the beginning to the end."""
+    if outcome.trouble.flickers or outcome.trouble.is_over_at_once:
+        return True
+    under = [look for look in outcome.looks if outcome.began + SEEN_SECONDS < look.at < outcome.ending]
+    return all(look.status == "degraded" for look in under)
 
 
 def _seen(back_end: str, troubles: list[Trouble], request: pytest.FixtureRequest) -> dict[tuple[str, str], Seen]:
@@ -131,7 +144,7 @@ def _scenes(back_end: str, troubles: list[Trouble], request: pytest.FixtureReque
 async def _play(rows: list[Row]) -> dict[str, int]:
     """Play *rows* side by side; return what leaked."""
     port = free_port()
-    async with _served(rows, port):
+    async with _served(rows, port), _lag_told_to([row.outcome for row in rows]):
         try:
             await _each(rows, lambda row: row.settle(port))
             before = await _held_when_well()
@@ -157,6 +170,25 @@ async def _each(rows, act) -> None:
                 row.outcome.error = error
 
     await asyncio.gather(*map(attempt, rows))
+
+
+@contextlib.asynccontextmanager
+async def _lag_told_to(outcomes: list[Outcome]):
+    """Tell *outcomes* by how much the event loop was ever late."""
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            late = time.monotonic() - due
+            for outcome in outcomes:
+                outcome.lag_seconds = max(outcome.lag_seconds, late)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 @contextlib.asynccontextmanager
@@ -263,5 +295,5 @@ def _figures(outcome: Outcome) -> str:
     return (
         f"{len(outcome.answers)} answers, p99 {outcome.quantile_ms(0.99):.1f} ms, slowest"
         f" {outcome.quantile_ms(1):.1f} ms, back after {outcome.back_seconds:.2f} s of {outcome.seconds:.2f} s, asked"
-        f" {sum(outcome.asked.values())}, skipped {sum(outcome.skipped.values())}"
+        f" {sum(outcome.asked.values())}, skipped {sum(outcome.skipped.values())}, lag {outcome.lag_seconds:.3f} s"
     )
