@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from bench import access, caches, fault_peers, faults, guard, serving, sources, start, status, writers
+from bench import access, caches, fault_peers, faults, frameworks, guard, serving, sources, start, status, writers
 from bench.machine import description
 from bench.page import write
 from bench.table import Table
@@ -18,6 +18,7 @@ TABLES: dict[str, Callable[..., Table]] = {
     "status": status.measure,
     "start": start.measure,
     "access": access.measure,
+    "frameworks": frameworks.measure,
     "cache": caches.measure,
     "guard": guard.measure,
     "faults": faults.measure,

