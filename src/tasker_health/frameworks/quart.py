@@ -19,8 +19,8 @@ except ModuleNotFoundError as error:
 def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
     """Return the endpoints as a blueprint: `app.register_blueprint(blueprint(health))`, with `url_prefix` or without.
 
-    It has no rules but answers before a request is routed, so that no rule redirects a path of ours or forbids a
-    method. Functions of the application's own `before_request` that were added earlier come first.
+    It answers before a request is routed, so that no rule redirects a path of ours or forbids a method. Functions of
+    the application's own `before_request` that were added earlier come first.
 
     Args:
         health: Started and stopped with the application.
@@ -34,12 +34,19 @@ def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
         inner = (state.url_prefix or "").rstrip("/")
 
         async def answer() -> Response | None:
-            outer = request.scope.get("root_path", "").rstrip("/")
-            path = below(outer, request.scope["path"])
+            scope: Any = request.scope
+            outer = scope.get("root_path", "").rstrip("/")
+            path = below(outer, scope["path"])
             if not path.startswith(f"{inner}/") or not claims(path[len(inner) :]):
                 return None
-            return await _answered(skin, {**request.scope, "path": outer + path, "root_path": outer + inner})
+            if inner:
+                scope = {**scope, "path": outer + path, "root_path": outer + inner}
+            return await _answered(skin, scope)
 
+        # Rules that nobody comes to are cheaper than a search in vain, and are listed in the application's map.
+        view: Any = answer
+        for path in health.endpoints.paths:
+            state.add_url_rule(path, "probe", view, provide_automatic_options=False)
         state.app.before_request(answer)
 
     made.record(register)
@@ -48,7 +55,7 @@ def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
     return made
 
 
-async def _answered(skin: AsgiSkin, scope: dict[str, Any]) -> Response:
+async def _answered(skin: AsgiSkin, scope: Any) -> Response:
     """Return what *skin* answers, which asks for no body, as a response of the framework's."""
     sent: list[Message] = []
 
@@ -60,7 +67,8 @@ async def _answered(skin: AsgiSkin, scope: dict[str, Any]) -> Response:
 
     await skin(scope, receive, send)
     start, body = sent
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
-    response = Response(body["body"], status=start["status"])
-    response.headers = Headers(headers)  # afterwards, or the length would be that of the body of HEAD
+    headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]])
+    length = headers["content-length"]
+    response = Response(body["body"], status=start["status"], headers=headers)
+    response.headers["content-length"] = length  # of the body that GET has, for HEAD too
     return response
