@@ -130,7 +130,7 @@ async def test_a_hung_database_costs_its_deadline(own_postgres):
         assert patient[0] == NOT_SERVING
         assert alive[0] == SERVING
         assert patient[1] < 3  # 0.8 s where nothing else runs
-        assert alive[1] < min(patient[1], 1) + 0.2
+        assert alive[1] < max(patient[1], 0.7)  # it waits for no check
         assert shop.calls <= runs + 2
         own_postgres.resume()
         await becomes(client, "", SERVING)
