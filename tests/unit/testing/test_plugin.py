@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -15,6 +16,7 @@ import pytest
 import tasker_health.testing as kit
 from tasker_health.testing import plugin
 
+PAGE = Path(__file__).parents[3] / "docs" / "testing.md"
 MOST_MILLISECONDS = 5
 """Of processor time, beyond pytest."""
 
@@ -160,19 +162,35 @@ def anyio_backend(request):
 '''
 
 
-def test_a_users_tests_run_with_the_fixtures(tmp_path):
-    """Plain and async, by the entry point alone, with warnings as errors and strict markers."""
-    (tmp_path / "test_orders.py").write_text(USERS_TESTS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n")
+def run_pytest(folder):
+    """Return the exit code and the output of pytest in *folder*, with warnings as errors and strict markers."""
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\naddopts = --strict-markers\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TASKER_", "PYTEST_"))}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"],
-        cwd=tmp_path,
+        cwd=folder,
         env={**environment, "TASKER_SERVER__PREFIX": "/of-the-machine"},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 passed" in done.stdout
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_users_tests_run_with_the_fixtures(tmp_path):
+    """Plain and async, by the entry point alone; the settings of the machine change nothing."""
+    (tmp_path / "test_orders.py").write_text(USERS_TESTS)
+    code, said = run_pytest(tmp_path)
+    assert (code, "8 passed" in said) == (0, True), said
+
+
+def test_the_tests_of_the_documentation_pass(tmp_path):
+    """Each block of `docs/testing.md` that holds a test."""
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    tests = [block for block in blocks if "def test_" in block]
+    assert len(tests) == 2
+    for number, block in enumerate(tests):
+        (tmp_path / f"test_{number}.py").write_text(block)
+    code, said = run_pytest(tmp_path)
+    assert (code, "2 passed" in said) == (0, True), said
