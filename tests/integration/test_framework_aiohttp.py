@@ -241,16 +241,16 @@ def test_who_drains_closes_connections():
     health = health_of()
 
     async def run():
-        async with running(application(health)) as port:
-            before = await asked(port, ("GET", "/tasker/health/ready"))
+        app = application(health)
+        async with running(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            before = await client.get("/tasker/health/ready")
             await health.drain()
-            return before, await asked(
-                port, *(("GET", path) for path in ("/tasker/health/ready", "/orders", "/nothing"))
-            )
+            return before, [await client.get(path) for path in ("/tasker/health/ready", "/orders", "/nothing")]
 
     before, after = asyncio.run(run())
-    assert [(code, ("connection", "close") in headers) for code, headers, _ in before] == [(200, False)]
-    assert [code for code, _, _ in after] == [503, 200, 404]
+    assert (before.status_code, before.headers.get("connection")) == (200, None)
+    assert [each.status_code for each in after] == [503, 200, 404]
+    assert [each.headers.get_list("connection") for each in after] == [["close"]] * 3
 
 
 def test_what_is_behind_the_probe_is_the_peer_and_every_header(tmp_path):

@@ -103,8 +103,14 @@ def test_checks_that_are_called_as_a_path_ends():
     """The mount point is told by the whole path."""
     health = health_of(Kept("health"), Kept("metrics"), server={"prefix": ""})
     app = application(more=[Router("/api", route_handlers=handlers(health))])
-    asked = ["/api/health/ready/health", "/api/health/ready/metrics", "/api/health", "/api/metrics"]
-    assert asyncio.run(codes(app, *asked)) == [200] * 4
+
+    async def run():
+        names = ("health/ready/health", "health/ready/metrics", "health", "metrics")
+        return [(await ask(app, "GET", f"/api/{name}"))[2] for name in names]
+
+    bodies = asyncio.run(run())
+    assert [body.split(b",")[0] for body in bodies[:2]] == [b'{"ready":true'] * 2
+    assert (bodies[2][:9], bodies[3][:6]) == (b'{"status"', b"# HELP")
 
 
 def test_the_lifespan_starts_and_stops_however_often():
