@@ -59,3 +59,15 @@ def pytest_collectstart(collector):
 def pytest_runtest_setup(item):
     """A test may import something late."""
     rooms.enter(item.path.parent)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Django is set up once in a process: each of its examples has one of its own, which tests/e2e gives it.
+
+    Who stands in its folder, or names it, means it.
+    """
+    here = config.invocation_params.dir
+    meant = [here, *(here / word.partition("::")[0] for word in config.invocation_params.args)]
+    is_meant = any(collection_path == each or collection_path in each.parents for each in meant)
+    is_django = collection_path.parent == ROOT and collection_path.name.startswith("django")
+    return True if is_django and not is_meant else None
