@@ -169,7 +169,7 @@ class SeaweedServer(_Service):
             *(f"-volume.port={ports['volume']}", f"-volume.port.grpc={ports['volume.grpc']}", "-volume.max=1"),
             *("-filer", f"-filer.port={ports['filer']}", f"-filer.port.grpc={ports['filer.grpc']}"),
             *("-s3", f"-s3.port={self.port}", f"-s3.port.grpc={ports['s3.grpc']}", "-s3.iam=false"),
-            *(f"-s3.config={self.folder / 's3.json'}", "-master.telemetry=false"),
+            *(f"-s3.config={self.folder / 's3.json'}", "-master.telemetry=false", "-master.electionTimeout=300ms"),
             *("-mq.broker", f"-mq.broker.port={ports['broker']}"),
         ]
 

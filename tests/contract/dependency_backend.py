@@ -49,6 +49,26 @@ class Shared:
         return self.ended(SeaweedServer())
 
     @cached_property
+    def redis(self) -> RedisServer:
+        """Redis with a password."""
+        return self.ended(RedisServer(password=canary.secret("dependency")))
+
+    @cached_property
+    def rabbitmq(self) -> RabbitMqServer:
+        """RabbitMQ with a queue."""
+        return self.ended(RabbitMqServer())
+
+    @cached_property
+    def kafka(self) -> KafkaServer:
+        """The Kafka gateway of SeaweedFS."""
+        return self.ended(KafkaServer(self.seaweed))
+
+    @cached_property
+    def http(self) -> HttpServer:
+        """A service under uvicorn."""
+        return self.ended(HttpServer())
+
+    @cached_property
     def postgres(self) -> PostgresServer:
         """A PostgreSQL of the suite's own."""
         return self.ended(PostgresServer())
@@ -92,7 +112,7 @@ class RedisBackend(DependencyBackend):
     """Redis with a password."""
 
     def __init__(self, shared: Shared) -> None:
-        self.server = shared.ended(RedisServer(password=canary.secret("dependency")))
+        self.server = shared.redis
 
     def recipe(self, port: int, password: str, thing: str | None) -> Recipe:
         """Return how it is made; the thing is a database by its number."""
@@ -108,7 +128,7 @@ class RabbitMqBackend(DependencyBackend):
     """RabbitMQ with a queue."""
 
     def __init__(self, shared: Shared) -> None:
-        self.server: RabbitMqServer = shared.ended(RabbitMqServer())
+        self.server: RabbitMqServer = shared.rabbitmq
 
     def recipe(self, port: int, password: str, thing: str | None) -> Recipe:
         """Return how it is made; the thing is a queue."""
@@ -122,7 +142,7 @@ class KafkaBackend(DependencyBackend):
     refuses = False
 
     def __init__(self, shared: Shared) -> None:
-        self.server: KafkaServer = shared.ended(KafkaServer(shared.seaweed))
+        self.server: KafkaServer = shared.kafka
 
     def recipe(self, port: int, password: str, thing: str | None) -> Recipe:
         """Return how it is made; the thing is a topic."""
@@ -154,7 +174,7 @@ class HttpBackend(DependencyBackend):
     keeps = False
 
     def __init__(self, shared: Shared) -> None:
-        self.server: HttpServer = shared.ended(HttpServer())
+        self.server: HttpServer = shared.http
 
     def recipe(self, port: int, password: str, thing: str | None) -> Recipe:
         """Return how it is made; the thing is a path."""

@@ -48,24 +48,14 @@ KINDS: dict[str, Callable[[Shared], DependencyBackend]] = {
     "async-engine": AsyncEngineBackend,
 }
 PATIENCE_SECONDS = 30
-HUNG_SECONDS = 0.3
+HUNG_SECONDS = 0.15
 """Deadline of a question that will not be answered."""
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Shared]:
-    """All servers; they are ended at the end."""
-    servers = Shared()
-    try:
-        yield servers
-    finally:
-        servers.end()
-
-
 @pytest.fixture(scope="module", params=KINDS)
-def backend(request, shared) -> DependencyBackend:
+def backend(request, dependencies) -> DependencyBackend:
     """A dependency that is well."""
-    return KINDS[request.param](shared)
+    return KINDS[request.param](dependencies)
 
 
 @pytest.fixture
@@ -152,7 +142,7 @@ async def test_a_connection_that_was_lost_in_between_is_no_fault(backend, proxy)
     await check.close()
 
 
-@pytest.mark.parametrize("mode", ["blackhole", "trickle", "slow"])
+@pytest.mark.parametrize("mode", ["blackhole", "trickle"])
 @pytest.mark.parametrize("when", ["first", "later"])
 @in_loop
 async def test_what_hangs_costs_its_deadline_and_leaves_nothing(backend, proxy, mode, when):
@@ -246,9 +236,7 @@ class Stranger:
 
 GARBAGE = {
     "text": (b"220 mail.example ESMTP ready\r\n" * 3, False),
-    "zeros": (b"\0" * 65536, True),
     "ones": (b"\xff" * 65536, True),
-    "line": (b"x" * 65536, True),
     "length": (b"\x7f\xff\xff\x00" * 16384, True),
     "header": (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 65000, True),
 }
@@ -268,7 +256,7 @@ async def test_what_speaks_another_protocol_is_not_well(backend, words):
     with Stranger(said, endless=endless) as stranger:
         runner = Runner([backend.check(stranger.port)], SystemClock())
         before = resident_bytes()
-        status, reason = await ran(runner, 1)
+        status, reason = await ran(runner, 0.5)
         assert (status, reason) != (CheckStatus.OK, None)
         assert reason in {Reason.INVALID, Reason.UNREACHABLE, Reason.TIMEOUT, Reason.ERROR}
         assert resident_bytes() - before < 100_000_000
