@@ -1,7 +1,7 @@
 """The check of a bucket in S3, or in what speaks its protocol: is it there, and may we?
 
-boto3 blocks, and its limits of time hold for each piece of an answer: one that comes byte by byte would hold a thread for
-hours. So it says what to send and signs it, and httpx sends that on the event loop, where it ends at its deadline.
+boto3 blocks, and its limits of time hold for each piece of an answer: one that comes byte by byte would hold a thread
+for hours. So it says what to send and signs it, and httpx sends that on the event loop, where it ends at its deadline.
 """
 
 from __future__ import annotations
