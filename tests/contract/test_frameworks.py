@@ -37,9 +37,10 @@ class Skin(NamedTuple):
 
 
 ASGI, WSGI = "web/asgi.py", "web/wsgi.py"
+_SYNCHRONOUS = "wsgi|sync|gthread|script"
 SKINS = {
-    "bare.asgi": Skin(ASGI, tuple(name for name in SERVERS if not re.search("wsgi|sync|gthread|script|aiohttp", name))),
-    "bare.wsgi": Skin(WSGI, tuple(name for name in SERVERS if re.search("wsgi|sync|gthread|script", name)), 4),
+    "bare.asgi": Skin(ASGI, tuple(name for name in SERVERS if not re.search(f"{_SYNCHRONOUS}|aiohttp|reload", name))),
+    "bare.wsgi": Skin(WSGI, tuple(name for name in SERVERS if re.search(_SYNCHRONOUS, name)), 4),
     "starlette.asgi": Skin(ASGI, ("uvicorn",)),
     "fastapi.asgi": Skin(ASGI, ("uvicorn",)),
     "litestar.asgi": Skin(ASGI, ("granian",)),

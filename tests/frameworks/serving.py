@@ -36,6 +36,11 @@ SERVERS = {
     "granian, wsgi below a root path": [*_GRANIAN, "wsgi", "--url-path-prefix", ROOT, "APP"],
     "hypercorn, below a root path": ["hypercorn", "--bind", "127.0.0.1:PORT", "--root-path", ROOT, "APP"],
     "gunicorn, below a script name": [*_GUNICORN, "--env", f"SCRIPT_NAME={ROOT}"],
+    "uvicorn, reloading": ["uvicorn", "--port", "PORT", "--no-access-log", "--reload", "reloaded:app"],
+    "hypercorn, reloading": ["hypercorn", "--bind", "127.0.0.1:PORT", "--reload", "reloaded:app"],
+    "gunicorn, reloading": [
+        *(*_GUNICORN[:-1], "reloaded:app", "--reload", "--reload-engine", "poll", "--config", "hook.py"),
+    ],
     "aiohttp": ["frameworks.application", "PORT"],
 }
 _ASKED_WITH_ROOT = ("granian, below a root path", "granian, wsgi below a root path", "gunicorn, below a script name")

@@ -35,6 +35,9 @@ _SLOT_WORDS = 8
 _TOP = 1
 """Word of the header: how many slots have ever been taken."""
 
+_LEFT = 2
+"""Word of the header: 1 when whoever started the guard has left it to the others."""
+
 _REPORTS = 3 * 4096
 """Where the reports begin: after the header and all heartbeats, at a page of their own."""
 
@@ -113,6 +116,15 @@ class Memory:
     def top(self) -> int:
         """How many slots have ever been taken: nobody needs to look at the others."""
         return min(int(self._words[_TOP]), SLOTS)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the guard is to end with the last who has a slot, although its owner lives."""
+        return bool(self._words[_LEFT])
+
+    def leave(self) -> None:
+        """Leave the guard to those who have a slot."""
+        self._words[_LEFT] = 1
 
     def heads(self) -> bytes:
         """Return all heartbeats as they stand: while they are equal, nobody has written anything."""

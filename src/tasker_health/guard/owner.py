@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -98,11 +99,15 @@ class Guard:
         if self._memory is not None and self.slot is not None:
             self.slot.give_back()
             needed = any(is_running(slot.pid, slot.started) for slot in self._memory.taken())
+            if needed and self._process is not None:
+                self._memory.leave()
         self._let_go()
-        if self._process is not None and not needed:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
+        process, self._process = self._process, None
+        if process is not None and needed:  # it ends with the others, maybe of this very process, and is then reaped
+            threading.Thread(target=process.wait, name="tasker-health-reaper", daemon=True).start()
+        elif process is not None:
+            process.kill()
+            process.wait()
         self._loop = None
 
     def _begin(self) -> bool:

@@ -76,7 +76,7 @@ class GuardProcess:
         """Answer probes."""
         self._ran_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._look(time.monotonic_ns())
-        while not self._owner.ended or self._watch.workers:
+        while not (self._owner.ended or self._memory.is_left) or self._watch.workers:
             events = self._poller.poll(_TICK_SECONDS, _MOST_EVENTS)
             now = time.monotonic_ns()
             self._notice_pause(now)
