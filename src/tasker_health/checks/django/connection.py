@@ -76,7 +76,8 @@ class DjangoConnection:
         except DatabaseFault:
             raise
         except Exception as error:  # noqa: BLE001 -- every driver has its own
-            raise DatabaseFault(reason_of(error), self._without_secret(error)) from None
+            driver = _drivers_own(error)
+            raise DatabaseFault(reason_of(driver), self._without_secret(driver)) from None
 
     def _begin(self, work: Callable[[Any], T]) -> asyncio.Future[T]:
         busy = self._busy
@@ -129,6 +130,11 @@ class _Executing:
         self._cursor.execute(str(statement))
         rows: list[Any] = self._cursor.fetchall()
         return rows
+
+
+def _drivers_own(error: BaseException) -> BaseException:
+    """Return the driver's exception that Django's *error* stands for: what caused that one is then seen, too."""
+    return error.__cause__ or error if type(error).__module__ == "django.db.utils" else error
 
 
 def _is_there(name: str) -> bool:
