@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,7 +145,9 @@ def test_a_script_is_served_and_leaves_nothing(script):
         timeout=PATIENCE_SECONDS * 2,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "well\n", "")
+    # asyncio's debug mode tells of a callback that took 0.1 s: that is the machine's.
+    errors = [line for line in done.stderr.splitlines() if not re.search(r"Executing .* took [\d.]+ seconds", line)]
+    assert (done.returncode, done.stdout, errors) == (0, "well\n", [])
 
 
 @pytest.mark.parametrize("where", ["thread", "loop"])
