@@ -233,27 +233,94 @@ class TestHttp:
         server.close()
         await asyncio.sleep(0)
 
-    @pytest.mark.parametrize("kind", ["http", "redis", "rabbitmq", "kafka"])
+    @in_loop
+    async def test_a_body_without_end_is_not_read_to_its_end(self):
+        """Its status has said that it is well, and 64 KiB are enough."""
+        sent = 0
+
+        async def answer(reader, writer):
+            nonlocal sent
+            with contextlib.suppress(OSError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n")
+                while True:
+                    writer.write(b"x" * 65536)
+                    await writer.drain()
+                    sent += 65536
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        assert await outcome(HttpCheck("payments", f"http://127.0.0.1:{port}/")) == "ok"
+        assert sent < 100_000_000
+        assert held(port) == 0
+        server.close()
+        await asyncio.sleep(0)
+
+
+OVER_TLS = {
+    "http": lambda at, ca: HttpCheck("it", f"https://{at}/", ca_file=ca),
+    "redis": lambda at, ca: RedisCheck("it", f"rediss://{at}", ca_file=ca),
+    "rabbitmq": lambda at, ca: RabbitMqCheck("it", f"amqps://{at}", ca_file=ca),
+    "kafka": lambda at, ca: KafkaCheck("it", f"kafkas://{at}", ca_file=ca),
+}
+
+
+@pytest.fixture
+def silent(tmp_path):
+    """A server that shakes hands over TLS and says nothing more; its context, and the file that it is trusted by."""
+    authority = Authority()
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.pair().write(tmp_path))
+    return context, str(tmp_path / "ca.pem")
+
+
+class TestTls:
+    """Kinds that speak TLS, to a server that hangs."""
+
+    @pytest.mark.parametrize("kind", OVER_TLS)
     @in_loop
     async def test_a_handshake_that_hangs_leaves_no_socket(self, kind):
-        """Cancelled in the middle of TLS, with a server that accepts and says nothing."""
-        made = {
-            "http": lambda at: HttpCheck("it", f"https://{at}/"),
-            "redis": lambda at: RedisCheck("it", f"rediss://{at}"),
-            "rabbitmq": lambda at: RabbitMqCheck("it", f"amqps://{at}"),
-            "kafka": lambda at: KafkaCheck("it", f"kafkas://{at}"),
-        }
-        with FaultyProxy(1) as silent:
-            silent.set("blackhole")
-            asking = asyncio.ensure_future(made[kind](f"127.0.0.1:{silent.port}")())
-            while not silent.accepted:
+        """Cancelled in the middle of it, with a server that accepts and says nothing."""
+        with FaultyProxy(1) as proxy:
+            proxy.set("blackhole")
+            asking = asyncio.ensure_future(OVER_TLS[kind](f"127.0.0.1:{proxy.port}", None)())
+            while not proxy.accepted:
                 await asyncio.sleep(0.01)
-            asking.cancel()
-            await asyncio.wait({asking})
-            ends_at = time.monotonic() + PATIENCE_SECONDS
-            while held(silent.port):
-                assert time.monotonic() < ends_at
-                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            await self._cancelled(asking, proxy.port)
+
+    @pytest.mark.parametrize("kind", OVER_TLS)
+    @in_loop
+    async def test_a_goodbye_over_tls_is_not_waited_for(self, kind, silent):
+        """Cancelled after the handshake: a server that hangs would not say its part of the goodbye."""
+        context, ca_file = silent
+        shaken, over = asyncio.Event(), asyncio.Event()
+
+        async def hang(_reader, writer):
+            writer.transport.pause_reading()
+            shaken.set()
+            await over.wait()
+            writer.transport.abort()
+
+        server = await asyncio.start_server(hang, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        asking = asyncio.ensure_future(OVER_TLS[kind](f"127.0.0.1:{port}", ca_file)())
+        await shaken.wait()
+        await asyncio.sleep(0.05)
+        await self._cancelled(asking, port)
+        over.set()
+        server.close()
+        await asyncio.sleep(0.01)
+
+    async def _cancelled(self, asking: asyncio.Future, port: int) -> None:
+        """Cancel *asking*; pass when no socket to *port* is left, long before asyncio's 30 s for a goodbye are over."""
+        asking.cancel()
+        ends_at = time.monotonic() + 10
+        while held(port) or not asking.done():
+            assert time.monotonic() < ends_at
+            await asyncio.sleep(0.01)
 
 
 class TestS3:
