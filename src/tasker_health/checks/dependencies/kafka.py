@@ -98,7 +98,7 @@ class KafkaCheck(LinkedDependency["KafkaLink"]):
 
     def _require_topic(self, wanted: str, topics: list[Any]) -> None:
         """Pass when *topics* have the one that is *wanted*, and each partition of it a leader."""
-        from aiokafka.errors import for_code  # type: ignore[import-untyped]
+        from aiokafka.errors import for_code
 
         found = next((topic for topic in topics if topic[1] == wanted), None)
         if found is None:
@@ -113,7 +113,7 @@ class KafkaCheck(LinkedDependency["KafkaLink"]):
             raise kind(Reason.UNREACHABLE, f"topic {wanted}: no leader for {len(orphans)} of {len(partitions)}")
 
     def _reason(self, error: Exception) -> Reason:
-        from aiokafka import errors as kafka  # type: ignore[import-untyped]
+        from aiokafka import errors as kafka
 
         known: tuple[tuple[Any, Reason], ...] = (
             (CheckFailed, getattr(error, "reason", Reason.ERROR)),

@@ -10,8 +10,8 @@ import asyncio
 import struct
 from typing import Any
 
-from aiokafka.conn import AIOKafkaConnection  # type: ignore[import-untyped]
-from aiokafka.protocol.metadata import MetadataRequest  # type: ignore[import-untyped]
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.metadata import MetadataRequest
 
 from tasker_health.checks.dependencies.transport import abandon
 from tasker_health.errors import CheckFailed
