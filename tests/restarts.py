@@ -19,13 +19,18 @@ from server import free_port, wait_until
 from tasker_health.health import Health
 
 WORKERS = 4
-HOOK = "def post_worker_init(worker):\n    getattr(worker.wsgi, 'start', lambda: None)()\n"
+HOOK = """
+def post_worker_init(worker):
+    getattr(worker.wsgi, "start", lambda: None)()
+    open(f"booted-{worker.pid}", "w").close()
+"""
 
 
 class Supervised:
     """A server with workers and a guard, and a check of a real database.
 
     Args:
+        folder: Where it runs.
         database: URL of a PostgreSQL.
         skin, server, words: See `Serving`.
         count: How many of its processes ask the database.
@@ -34,6 +39,7 @@ class Supervised:
     def __init__(self, folder, database, skin, server, *words, count=1):
         self.database = database
         self._count = count
+        self.folder = folder
         self.guard = Beside(free_port())
         self.serving = Serving(
             skin,
@@ -59,6 +65,15 @@ class Supervised:
     def census(self):
         """Return what all of them hold."""
         return census(family_of(self.leader), self.database)
+
+    def booted(self):
+        """Return the process ids of the workers, when there are as many as there shall be and each handles signals.
+
+        One that was just forked has the supervisor's handlers, and a signal that comes then is lost.
+        """
+        workers = set(self.workers)
+        there = len(workers) == self._count and all((self.folder / f"booted-{each}").exists() for each in workers)
+        return workers if there else set()
 
     def ready(self):
         """Return whether a worker, having asked the database, says that it is ready."""
@@ -111,7 +126,7 @@ def replace_workers(folder, database, times, skin, server):
     words = ("--workers", str(WORKERS), "--preload", "--config", "hook.py", "--graceful-timeout", "5")
     pod = Supervised(folder, database, skin, server, *words, count=WORKERS)
     try:
-        wait_until(lambda: len(pod.workers) == WORKERS, "its workers are there")
+        wait_until(pod.booted, "its workers are there")
         pod.settle()
         done, before = 0, None
         for number in itertools.count():
@@ -140,7 +155,9 @@ def _replace(pod, number):
         for worker in ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, (signal.SIGTERM, signal.SIGKILL)[number % 2])
-    wait_until(lambda: not ended & set(now := pod.workers) and len(now) == WORKERS, f"{ended} are replaced")
+    wait_until(lambda: (now := pod.booted()) and not ended & now, f"{ended} are replaced: {pod.serving.log[-2000:]}")
+    for worker in ended:
+        (pod.folder / f"booted-{worker}").unlink(missing_ok=True)
     if number % 3 == 0:
         assert pod.ready()
     return len(ended)
