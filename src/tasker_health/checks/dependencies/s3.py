@@ -56,7 +56,7 @@ class S3Check(Dependency):
         if (access_key_id is None) is not (secret_access_key is None):
             raise ConfigurationError(f"check {name}: access_key_id and secret_access_key: give both, or none")
         client_of(name, "boto3", "boto3", "s3")
-        client_of(name, "httpx", "httpx", "http")
+        client_of(name, "httpx", "httpx", "s3")
         self._bucket = bucket
         self._options = {
             "endpoint_url": endpoint,
