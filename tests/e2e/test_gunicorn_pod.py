@@ -19,7 +19,7 @@ WORKERS = 4
 STALL_SECONDS = 5
 """The least that the settings allow."""
 
-IN_TIME_SECONDS = 2
+IN_TIME_SECONDS = 10
 HOOK = "def post_worker_init(worker):\n    getattr(worker.wsgi, 'start', lambda: None)()\n"
 DEGRADED = '"workers":{"status":"degraded","reason":"stalled"}'
 
