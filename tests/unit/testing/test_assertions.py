@@ -154,6 +154,7 @@ def test_an_answer_of_somebody_else_is_said_to_be_that(assertion, body):
     [
         (assert_alive, 503, {"alive": False, "reason": "event_loop_stalled"}),
         (assert_alive, 200, {"alive": False}),
+        (assert_alive, 503, {"alive": True}),
         (assert_alive, 200, {"alive": "true"}),
         (assert_ready, 200, {"ready": False, "checks": {}}),
         (assert_ready, 503, {"ready": True, "checks": {}}),

@@ -85,6 +85,8 @@ import pytest
 
 from tasker_health.testing import assert_not_ready, assert_ready, settings_of
 
+kept = []
+
 
 def test_plain(tasker_client, tasker_checks):
     """Asks in process."""
@@ -114,7 +116,13 @@ async def test_asked_in_an_async_test(tasker_client):
 def test_a_loop_of_its_own(tasker_health, tasker_source):
     """Closed before the fixture ends."""
     assert asyncio.run(tasker_health.status()).status == "healthy"
-    assert tasker_source.reads == 1
+    assert (tasker_source.reads, tasker_source.closed) == (1, 0)
+    kept.append(tasker_source)
+
+
+def test_the_one_before_was_stopped():
+    """By its fixture."""
+    assert [source.closed for source in kept] == [1]
 
 
 def test_the_clock(tasker_health, tasker_clock):
@@ -182,7 +190,7 @@ def test_a_users_tests_run_with_the_fixtures(tmp_path):
     """Plain and async, by the entry point alone; the settings of the machine change nothing."""
     (tmp_path / "test_orders.py").write_text(USERS_TESTS)
     code, said = run_pytest(tmp_path)
-    assert (code, "8 passed" in said) == (0, True), said
+    assert (code, "9 passed" in said) == (0, True), said
 
 
 def test_the_tests_of_the_documentation_pass(tmp_path):
