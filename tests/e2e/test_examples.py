@@ -23,6 +23,8 @@ FOLDERS = sorted(each for each in (ROOT / "examples").iterdir() if each.is_dir()
 ONLY_TESTS = "pytest"
 SERVES_NO_HTTP = {"worker"}  # nothing of its own, that is
 
+NO_FRAMEWORKS = {"index", "servers"}  # pages about all of them
+
 each_example = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
@@ -157,10 +159,13 @@ def test_it_has_a_readme_a_command_and_a_test(folder):
 
 
 def test_every_framework_of_the_documentation_has_an_example():
-    """By the name of its page, or that with a kind behind it: `django_asgi`."""
-    pages = [page.stem for page in (ROOT / "docs" / "frameworks").glob("*.md") if page.stem != "index"]
+    """By the name of its page or module, or that with a kind behind it: `django_asgi`."""
+    modules = [each.stem for each in (ROOT / "src" / "tasker_health" / "frameworks").iterdir() if each.stem[0] != "_"]
+    pages = [page.stem for page in (ROOT / "docs" / "frameworks").glob("*.md") if page.stem not in NO_FRAMEWORKS]
     names = [folder.name for folder in FOLDERS]
-    assert [page for page in pages if not any(name == page or name.startswith(f"{page}_") for name in names)] == []
+    frameworks = {*modules, *pages}
+    assert {"django", "fastapi", "flask"} <= frameworks
+    assert {each for each in frameworks if not any(f"{name}_".startswith(f"{each}_") for name in names)} == set()
 
 
 @each_example
