@@ -18,6 +18,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from fakes import settings_of
 from idioms import (
     Kept,
     Refusing,
@@ -31,7 +32,10 @@ from idioms import (
     with_database,
 )
 from server import PATIENCE_SECONDS, free_port, wait_until
+from tasker_health.access.principal import Roles
+from tasker_health.access.starlette import StarletteAuthenticator
 from tasker_health.frameworks.starlette import lifespan, routes
+from tasker_health.health import Health
 
 
 async def orders(_request):
@@ -173,8 +177,8 @@ def test_the_user_of_the_applications_middleware_is_known_to_the_status():
             named = conn.headers.get("x-employee")
             return (AuthCredentials([]), SimpleUser(named)) if named else None
 
-    auth = {"authentication_enabled": True, "authenticator_class": "starlette"}
-    health = health_of(auth=auth, health={"status_requires_authentication": True})
+    asks = {"auth": {"authentication_enabled": True}, "health": {"status_requires_authentication": True}}
+    health = Health(settings_of(**asks), authenticator=StarletteAuthenticator(Roles({})))
     app = Starlette(routes=routes(health), middleware=[Middleware(AuthenticationMiddleware, backend=Backend())])
 
     async def run():
