@@ -86,15 +86,21 @@ class Wait:
         return future.done()
 
 
-def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
+def in_thread(call: Callable[[], T], name: str, running: Counter[str] | None = None) -> asyncio.Future[T]:
     """Return a future of what *call* answers, called in a daemon thread of its own.
 
     A shared pool would let one hung call hold up everybody else's, and the interpreter's exit.
 
+    Args:
+        call: What only blocks.
+        name: Of the thread.
+        running: Where threads are counted by name; `None`: with all others of the process.
+
     Raises:
         TimeoutError: So many threads of this *name* have not returned that another one would not either.
     """
-    if _running[name] >= MOST_THREADS:
+    running = _running if running is None else running
+    if running[name] >= MOST_THREADS:
         raise TimeoutError(f"{MOST_THREADS} calls of {name} have not returned")
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[T] = loop.create_future()
@@ -115,17 +121,17 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
             outcome, error = None, raised
         finally:
             with _lock:
-                _running[name] -= 1
+                running[name] -= 1
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(settle, outcome, error)
 
     with _lock:
-        _running[name] += 1
+        running[name] += 1
     try:
         threading.Thread(target=run, name=f"tasker-health-{name}", daemon=True).start()
     except BaseException:  # the machine has no thread left, or no memory for one
         with _lock:
-            _running[name] -= 1
+            running[name] -= 1
         raise
     return answer
 

@@ -219,3 +219,36 @@ def test_what_is_given_is_what_is_used(orders):
     with HealthClient(open_to_all) as client:
         assert client.get("/tasker/health/status").status_code == 200
     assert len(asked) == 1
+
+
+def test_an_authenticator_that_hangs_is_not_anothers():
+    """Blocking ones of two instances have the same name for their threads, and bounds of their own."""
+    over = threading.Event()
+
+    class Blocking:
+        def __init__(self, wait):
+            self.wait = wait
+
+        def authenticate(self, request):
+            self.wait()
+            return admin_user()
+
+    async def play():
+        groups = {
+            "health": {"status_requires_authentication": True},
+            "auth": {"authentication_enabled": True, "timeout_seconds": 0.5},
+        }
+        hung = Health(settings_of(**groups), authenticator=Blocking(over.wait))
+        well = Health(settings_of(**groups), authenticator=Blocking(lambda: None))
+        try:
+            async with client_of(hung.asgi()) as asked:
+                answers = await asyncio.gather(*(asked.get("/tasker/health/status") for _ in range(ASKERS)))
+                assert {answer.status_code for answer in answers} == {500}
+            async with client_of(well.asgi()) as asked:
+                assert (await asked.get("/tasker/health/status")).status_code == 200
+        finally:
+            over.set()
+            await hung.stop()
+            await well.stop()
+
+    asyncio.run(play())

@@ -15,7 +15,7 @@ from tasker_health.access.limiter import Limiter
 from tasker_health.access.principal import Principal
 from tasker_health.access.ready_made import at_once_of, authenticators_of, coordinator_class_of, fitting
 from tasker_health.access.roles import RolesCoordinator, permits
-from tasker_health.access.threads import PATIENCE_SECONDS, in_free_thread
+from tasker_health.access.threads import PATIENCE_SECONDS, THREADS, Threads, in_free_thread
 from tasker_health.access.turns import BusyError
 from tasker_health.counters import AccessCounts
 from tasker_health.deadline import within
@@ -67,6 +67,7 @@ class Gate:
         self.must_be_known: bool = settings.health.status_requires_authentication and auth.authentication_enabled
         self.must_be_permitted: bool = auth.authorization_enabled
         self._timeout_seconds = auth.timeout_seconds
+        self._threads = Threads()
         self._limiter = Limiter(auth.failures_per_minute, auth.trusted_proxies)
         self._faults = Faults()
         self.counts: AccessCounts = AccessCounts()
@@ -198,6 +199,7 @@ class Gate:
     async def _ask(self, what: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """Return what *call* answers within the deadline."""
         PATIENCE_SECONDS.set(self._timeout_seconds / 2)
+        THREADS.set(self._threads)
         try:
             answer = await within(call(), self._timeout_seconds)
         except (AuthenticationError, UnauthorizedError):
