@@ -19,6 +19,9 @@ from server import free_port, wait_until
 from tasker_health.health import Health
 
 WORKERS = 4
+_LOOKS = 20
+"""So many times the same is seen, at least 0.02 s apart."""
+
 HOOK = """
 def post_worker_init(worker):
     getattr(worker.wsgi, "start", lambda: None)()
@@ -91,6 +94,18 @@ class Supervised:
         self.guard.becomes("ready", 200, '"database":{"status":"ok"')
         wait_until(lambda: connections_to(self.database) == self._count, "each worker has asked the database")
 
+    def steady(self):
+        """Return what all of them hold when that no longer changes: nobody is about to join the guard, say."""
+        looks = []
+
+        def unchanged():
+            looks.append(self.census())
+            return len(looks) > _LOOKS and len(set(looks[-_LOOKS:])) == 1
+
+        self.settle()
+        wait_until(unchanged, "what is held no longer changes")
+        return looks[-1]
+
     def assert_back_to(self, before):
         """Wait until nothing more is held than *before*, with as many processes."""
         wait_until(
@@ -132,8 +147,7 @@ def replace_workers(folder, database, times, skin, server):
         for number in itertools.count():
             done += _replace(pod, number)
             if number == 4:  # the worker that started the guard is gone as well, which held it otherwise
-                pod.settle()
-                before = pod.census()
+                before = pod.steady()
             if before is not None and done >= times:
                 break
         pod.settle()
@@ -170,8 +184,7 @@ def reload(folder, database, times, skin, server):
     source.write_text("from frameworks.application import app\n")
     pod = Supervised(folder, database, skin, server)
     try:
-        pod.settle()
-        before = pod.census()
+        before = pod.steady()
         for number in range(times):
             old = set(pod.workers)
             source.write_text(f"from frameworks.application import app\n# {number}\n")
