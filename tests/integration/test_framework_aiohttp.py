@@ -147,11 +147,13 @@ def test_a_broken_signal_does_not_touch_a_probe():
     assert asyncio.run(run()) == ((200, False), (404, True))
 
 
-def test_middleware_of_an_outer_application_comes_first():
-    """As the page says: `setup` belongs to the outermost one."""
+def test_it_comes_before_the_middleware_of_an_outer_application():
+    """Only what is spelt otherwise, and is 404, is for the outer one to answer, as the page says."""
     outer = application(middlewares=[refuse])
     outer.add_subapp("/inner", application(health_of()))
-    assert asyncio.run(answered(outer, "/inner/tasker/health/live")) == [403]
+    paths = ("tasker/health/live", "tasker/health/ready", "tasker/health/live/", "orders")
+    asked_for = [f"/inner/{path}" for path in paths]
+    assert asyncio.run(answered(outer, *asked_for)) == [200, 200, 403, 403]
 
 
 def test_the_applications_own_404_and_405_stay():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tasker_health.errors import ConfigurationError
 from tasker_health.health import Health
 from tasker_health.request import Request
-from tasker_health.web.endpoints import Endpoints
 from tasker_health.web.render import Answer
 
 try:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 def setup(app: web.Application, health: Health) -> None:
     """Answer the endpoints of *health* in *app*, before all of its middleware, and start and stop it with *app*.
 
-    Call it for the outermost application: what stands in an application around *app* comes first.
-
     Raises:
         ConfigurationError: *app* has started or was added to another one, or has these endpoints already.
     """
@@ -34,27 +31,21 @@ def setup(app: web.Application, health: Health) -> None:
         raise ConfigurationError("setup(app, health) comes too late; call it before app starts or is added to another")
     if any(resource.canonical == path for resource in app.router.resources()):
         raise ConfigurationError(f"{path} is taken in this application; give this Health another server.prefix")
-    # Routes that nobody comes to are cheaper than a search in vain, and are told where the application is added.
+    probes = _Probes(health)
     for known in health.endpoints.paths:
-        app.router.add_route("*", known, _nobody)
-    place = next(each for each in app.router.resources() if each.canonical == path)
+        app.router.register_resource(_Place(known, probes))
     skin = health.asgi()
 
     async def running(_app: web.Application) -> AsyncIterator[None]:
-        _put_first(app, first)
+        _put_first(app, probes.middleware)
         try:
             await skin.begin()
             yield
         finally:
             await skin.end()
 
-    first = _middleware(health.endpoints, lambda: place.canonical.removesuffix(path))
-    app.middlewares.insert(0, first)
+    app.middlewares.insert(0, probes.middleware)
     app.cleanup_ctx.insert(0, running)
-
-
-async def _nobody(request: web.Request) -> web.Response:
-    raise RuntimeError(f"{request.path}: the middleware of the endpoints was taken away")
 
 
 def _put_first(app: web.Application, first: Middleware) -> None:
@@ -64,45 +55,91 @@ def _put_first(app: web.Application, first: Middleware) -> None:
         app.middlewares.insert(0, first)
 
 
-def _middleware(endpoints: Endpoints, mounted_at: Callable[[], str]) -> Middleware:
-    """Return what answers the paths that *endpoints* claims, in an application that stands at *mounted_at*."""
+class _InNoApplication(web.UrlMappingMatchInfo):
+    """A match for which nobody's middleware and signals are run, whatever applications stand around it."""
+
+    def add_app(self, app: web.Application) -> None:
+        """Stand in none."""
+
+
+class _Place(web.PlainResource):
+    """The path of one endpoint; the router looks it up, and it knows where its application is added to another one."""
+
+    def __init__(self, path: str, probes: _Probes) -> None:
+        super().__init__(path)
+        self._own = path
+        self._probes = probes
+        self._route = self.add_route("*", probes.known)
+        probes.places.append(self)
+
+    @property
+    def outer(self) -> str:
+        """The prefix under which the application is added to another one."""
+        return self._path.removesuffix(self._own)
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        """Return the match; `None`: it is another path below this one, or one that is spelt otherwise."""
+        if request.rel_url.raw_path != self._path:
+            return None, set()
+        return _InNoApplication({}, self._route), set()
+
+
+class _Probes:
+    """Answers the paths that *health* claims: those that are known by a route, all others as a middleware."""
+
+    def __init__(self, health: Health) -> None:
+        self._endpoints = health.endpoints
+        self.places: list[_Place] = []
+
+    async def known(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for one of the places."""
+        path = request.rel_url.raw_path
+        outer = self.places[0].outer
+        answer = self._at_once(request, path.removeprefix(outer) if outer else path)
+        if answer is None:
+            answer = await self._endpoints.answer(_asked(request, path.removeprefix(outer)))
+        response = _response(answer)
+        self._go_elsewhere(response)
+        return response
+
+    def _at_once(self, request: web.Request, path: str) -> Answer | None:
+        accept = [(b"accept", value.encode()) for value in request.headers.getall("Accept", ())]
+        return self._endpoints.at_once(request.method, path, accept, request.rel_url.raw_query_string)
 
     @web.middleware
-    async def first(request: web.Request, handler: Handler) -> web.StreamResponse:
-        outer, full = mounted_at(), _path(request)
-        path = full.removeprefix(outer)
-        query = request.rel_url.raw_query_string
-        accept = [(b"accept", value.encode()) for value in request.headers.getall("Accept", ())]
-        answer = endpoints.at_once(request.method, path, accept, query)
-        if answer is None and endpoints.claims(path):
-            headers = [(name.lower(), value) for name, value in request.raw_headers]
-            asked = Request(request.method, path, headers, _peer(request), request, query=query)
-            answer = await endpoints.answer(asked)
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer what is claimed and no place: what is spelt otherwise, and must not be redirected."""
+        path = _path(request).removeprefix(self.places[0].outer)
+        is_ours = self._endpoints.claims(path)
         try:
-            response = await handler(request) if answer is None else _response(answer)
+            if is_ours:
+                response: web.StreamResponse = _response(await self._endpoints.answer(_asked(request, path)))
+            else:
+                response = await handler(request)
         except web.HTTPException as raised:  # a response, too
-            _go_elsewhere(raised, endpoints)
+            self._go_elsewhere(raised)
             raise
-        _go_elsewhere(response, endpoints)
-        if answer is not None and any(app.on_response_prepare for app in request.match_info.apps):
+        self._go_elsewhere(response)
+        if is_ours and any(app.on_response_prepare for app in request.match_info.apps):
             # With a copy that belongs to no application: these functions of the application's may be slow or broken.
             await response.prepare(web.BaseRequest.clone(request))
         return response
 
-    return first
+    def _go_elsewhere(self, response: web.StreamResponse) -> None:
+        """While draining, ask the client to come back over a new connection."""
+        if self._endpoints.is_draining() and not response.prepared:
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+
+def _asked(request: web.Request, path: str) -> Request:
+    headers = [(name.lower(), value) for name, value in request.raw_headers]
+    return Request(request.method, path, headers, _peer(request), request, query=request.rel_url.raw_query_string)
 
 
 def _response(answer: Answer) -> web.Response:
     """Return *answer*; to HEAD, aiohttp sends no body but its length."""
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers]
-    return web.Response(body=answer.body, status=answer.status, headers=headers)
-
-
-def _go_elsewhere(response: web.StreamResponse, endpoints: Endpoints) -> None:
-    """While draining, ask the client to come back over a new connection."""
-    if endpoints.is_draining() and not response.prepared:
-        response.headers["Connection"] = "close"
-        response.force_close()
+    return web.Response(body=answer.body, status=answer.status, headers=answer.text_headers)
 
 
 def _path(request: web.Request) -> str:

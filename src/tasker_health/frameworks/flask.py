@@ -39,6 +39,8 @@ class _Probes:
     def __init__(self, health: Health) -> None:
         self._prefix = health.settings.server.prefix
         self._claims = health.endpoints.claims
+        self._at_once = health.endpoints.at_once
+        self._paths = health.endpoints.paths
         self._skin = health.wsgi()
 
     def register(self, state: BlueprintSetupState) -> None:
@@ -56,13 +58,20 @@ class _Probes:
                 return None
             return self._answer(path)
 
-        for path in ("health", "health/<path:below>", "metrics", "openapi.json"):
-            rule = f"{self._prefix}/{path}"
+        # Those that are known are found sooner by a rule without a variable.
+        for rule in (*self._paths, f"{self._prefix}/health/<path:below>"):
             state.add_url_rule(rule, _ENDPOINT, probe, methods=["GET"], provide_automatic_options=False)
         state.app.before_request_funcs.setdefault(None, []).append(whatever_else_is_claimed)
 
     def _answer(self, path: str) -> Response:
-        return current_app.response_class.from_app(self._skin, {**request.environ, "PATH_INFO": path})
+        """Return what was answered before and still serves, or ask."""
+        environ = request.environ
+        accept = environ.get("HTTP_ACCEPT")
+        headers = () if accept is None else ((b"accept", accept.encode("latin-1", "replace")),)
+        answer = self._at_once(environ["REQUEST_METHOD"], path, headers, environ.get("QUERY_STRING", ""))
+        if answer is not None:
+            return current_app.response_class([answer.body], answer.status, answer.text_headers)  # bytes set a length
+        return current_app.response_class.from_app(self._skin, {**environ, "PATH_INFO": path})
 
 
 def _path_below(root: str) -> str | None:

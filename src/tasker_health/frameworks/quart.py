@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tasker_health.errors import ConfigurationError
 from tasker_health.health import Health
 from tasker_health.web.asgi import AsgiSkin, Message, below
+from tasker_health.web.endpoints import Endpoints
 
 try:
     from quart import Blueprint, Response, request
@@ -28,7 +30,7 @@ def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
     """
     made = Blueprint(name, __name__)
     skin = health.asgi()
-    claims = health.endpoints.claims
+    endpoints = health.endpoints
 
     def register(state: BlueprintSetupState) -> None:
         inner = (state.url_prefix or "").rstrip("/")
@@ -37,15 +39,18 @@ def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
             scope: Any = request.scope
             outer = scope.get("root_path", "").rstrip("/")
             path = below(outer, scope["path"])
-            if not path.startswith(f"{inner}/") or not claims(path[len(inner) :]):
+            if not path.startswith(f"{inner}/") or not endpoints.claims(path[len(inner) :]):
                 return None
+            known = _known(endpoints, scope, path[len(inner) :])
+            if known is not None:
+                return known
             if inner:
                 scope = {**scope, "path": outer + path, "root_path": outer + inner}
             return await _answered(skin, scope)
 
         # Rules that nobody comes to are cheaper than a search in vain, and are listed in the application's map.
         view: Any = answer
-        for path in health.endpoints.paths:
+        for path in endpoints.paths:
             state.add_url_rule(path, "probe", view, provide_automatic_options=False)
         state.app.before_request(answer)
 
@@ -53,6 +58,16 @@ def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
     made.before_app_serving(skin.begin)
     made.after_app_serving(skin.end)
     return made
+
+
+def _known(endpoints: Endpoints, scope: Any, path: str) -> Response | None:
+    """Return what was answered before and still serves; who drains has a header more to send."""
+    if endpoints.is_draining():
+        return None
+    answer = endpoints.at_once(scope["method"], path, scope["headers"], scope["query_string"])
+    if answer is None:
+        return None
+    return _response(answer.status, answer.text_headers, b"" if scope["method"] == "HEAD" else answer.body)
 
 
 async def _answered(skin: AsgiSkin, scope: Any) -> Response:
@@ -67,8 +82,11 @@ async def _answered(skin: AsgiSkin, scope: Any) -> Response:
 
     await skin(scope, receive, send)
     start, body = sent
-    headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]])
-    length = headers["content-length"]
-    response = Response(body["body"], status=start["status"], headers=headers)
-    response.headers["content-length"] = length  # of the body that GET has, for HEAD too
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"])
+    return _response(start["status"], headers, body["body"])
+
+
+def _response(status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Response:
+    response = Response(body, status=status)
+    response.headers = Headers(headers)  # afterwards, or the length would be that of the body of HEAD
     return response

@@ -22,7 +22,7 @@ _encode = msgspec.json.Encoder().encode
 class Answer:
     """What goes back: status code, headers with `Content-Length`, body."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("_text_headers", "body", "headers", "status")
 
     def __init__(
         self,
@@ -40,6 +40,15 @@ class Answer:
             (b"x-content-type-options", b"nosniff"),
             *headers,
         ]
+        self._text_headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def text_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers as text, for protocols and frameworks that have no bytes there; made once for all who ask."""
+        if not self._text_headers:
+            pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers)
+            self._text_headers = tuple(pairs)
+        return self._text_headers
 
 
 def render(status: int, document: Any, headers: Sequence[tuple[bytes, bytes]] = ()) -> Answer:

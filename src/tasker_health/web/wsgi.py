@@ -66,7 +66,7 @@ class WsgiSkin:
             headers, client = list(_headers(environ)), environ.get("REMOTE_ADDR") or ""
             answer = self._answer(Request(method, path, headers, client, environ, query=query, folded=True))
         status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
-        start_response(status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in answer.headers])
+        start_response(status, list(answer.text_headers))
         # Not an empty list: hypercorn 0.18 takes that for an application that never answered.
         return [b"" if method == "HEAD" else answer.body]
 

@@ -12,6 +12,7 @@ from tasker_health.access.django import HANDED
 from tasker_health.frameworks.django.lifespan import Lifespan
 from tasker_health.health import Health
 from tasker_health.web.asgi import AsgiSkin, Message
+from tasker_health.web.endpoints import Endpoints
 from tasker_health.web.wsgi import WsgiSkin
 
 Headers = Sequence[tuple[str, str]]
@@ -45,6 +46,10 @@ class Probes:
         self.view, self.async_view = probe, async_probe
 
     @functools.cached_property
+    def _endpoints(self) -> Endpoints:
+        return self.health.endpoints
+
+    @functools.cached_property
     def _wsgi(self) -> WsgiSkin:
         return self.health.wsgi()
 
@@ -56,7 +61,21 @@ class Probes:
     def _lifespan(self) -> Lifespan:
         return Lifespan(self._asgi)
 
+    def _known(self, request: Any, path: str) -> HttpResponse | None:
+        """Return the answer that was given before and still serves; who drains has a header more to send."""
+        if self._endpoints.is_draining():
+            return None
+        accept = request.META.get("HTTP_ACCEPT")
+        headers = () if accept is None else ((b"accept", accept.encode("latin-1", "replace")),)
+        answer = self._endpoints.at_once(request.method, path, headers, request.META["QUERY_STRING"])
+        if answer is None:
+            return None
+        return ProbeResponse(answer.status, answer.text_headers, b"" if request.method == "HEAD" else answer.body)
+
     def _answer(self, request: Any, path: str) -> HttpResponse:
+        known = self._known(request, path)
+        if known is not None:
+            return known
         raw = path.encode("utf-8", "replace").decode("latin-1")
         started: list[tuple[str, Headers]] = []
 
@@ -69,6 +88,9 @@ class Probes:
 
     async def _answer_async(self, request: Any, path: str) -> HttpResponse:
         self._lifespan.begin()
+        known = self._known(request, path)
+        if known is not None:
+            return known
         sent: list[Message] = []
 
         async def send(message: Message) -> None:
