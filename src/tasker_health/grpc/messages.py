@@ -47,10 +47,6 @@ def requested_service(message: bytes) -> str:
     return service.decode("utf-8")
 
 
-def nothing_requested(_message: bytes) -> None:
-    """Take a `HealthListRequest`, which has no fields."""
-
-
 def response(state: Serving) -> bytes:
     """Return a `HealthCheckResponse`."""
     return bytes((_FIELD_1 << 3 | _VARINT, state))

@@ -24,6 +24,8 @@ _OPTIONS = (
     # A request is one name, and nobody asks with more than a few headers.
     ("grpc.max_receive_message_length", 4096),
     ("grpc.max_metadata_size", 8192),
+    # No one connection takes all calls or the places of all watchers.
+    ("grpc.max_concurrent_streams", 128),
     # A connection that says nothing is closed, and one whose other end has vanished is noticed.
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_connection_idle_ms", 300_000),

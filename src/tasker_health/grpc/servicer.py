@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 
-from tasker_health.grpc.messages import listed, nothing_requested, requested_service, response
+from tasker_health.grpc.messages import listed, requested_service, response
 from tasker_health.grpc.services import Services, Serving
 from tasker_health.grpc.watchers import Watchers
 
@@ -18,6 +19,9 @@ NAME = "grpc.health.v1.Health"
 
 _MOST_LISTED = 100
 """As the protocol has it: what is more makes `List` fail."""
+
+_REQUEST_SECONDS = 1.0
+"""How long the message of a call may take to follow its headers; who sends none must not hold a place for ever."""
 
 
 class Servicer:
@@ -34,29 +38,34 @@ class Servicer:
 
     def handler(self) -> Any:
         """Return what a server of `grpc.aio` takes."""
-        method = grpc.unary_unary_rpc_method_handler
+        # As streams of messages that are not yet read: grpcio waits for the one message of a unary call without an
+        # end, and tells a client the text of what its reader raises.
+        unary, streamed = grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
         return grpc.method_handlers_generic_handler(
             NAME,
             {
-                "Check": method(_quietly(self._check), requested_service, response),
-                "List": method(_quietly(self._list), nothing_requested, listed),
-                "Watch": grpc.unary_stream_rpc_method_handler(_quietly(self._watch), requested_service, response),
+                "Check": unary(_quietly(self._check), response_serializer=response),
+                "List": unary(_quietly(self._list), response_serializer=listed),
+                "Watch": streamed(_quietly(self._watch), response_serializer=response),
             },
         )
 
-    async def _check(self, service: str, context: Any) -> Serving:
+    async def _check(self, context: Any) -> Serving:
+        service = await _service_asked_for(context)
         state = await self._services.state(service)
         if state is Serving.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
         return state
 
-    async def _list(self, _request: None, context: Any) -> dict[str, Serving]:
+    async def _list(self, context: Any) -> dict[str, Serving]:
+        await _message(context)
         names = self._services.names
         if len(names) > _MOST_LISTED:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {_MOST_LISTED} services")
         return await self._services.states(names)
 
-    async def _watch(self, service: str, context: Any) -> None:
+    async def _watch(self, context: Any) -> None:
+        service = await _service_asked_for(context)
         watcher = self._watchers.add(service)
         if watcher is None:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many watchers")
@@ -71,12 +80,32 @@ class Servicer:
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
 
 
-def _quietly(method: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+async def _message(context: Any) -> bytes:
+    """Return the one message of a call; without one, the call ends here."""
+    try:
+        message = await asyncio.wait_for(context.read(), _REQUEST_SECONDS)
+    except TimeoutError:
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no request came")
+    if message is grpc.aio.EOF:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no request came")
+    return bytes(message)
+
+
+async def _service_asked_for(context: Any) -> str:
+    message = await _message(context)
+    try:
+        return requested_service(message)
+    except ValueError:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is no HealthCheckRequest")
+        raise
+
+
+def _quietly(method: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
     """Return *method* that tells a client nothing of what goes wrong: grpcio would send the exception's text."""
 
-    async def answer(request: Any, context: Any) -> Any:
+    async def answer(_requests: Any, context: Any) -> Any:
         try:
-            return await method(request, context)
+            return await method(context)
         except grpc.aio.AbortError:
             raise
         except Exception:
