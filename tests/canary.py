@@ -106,6 +106,26 @@ def pytest_sessionstart(session):
     logging.getLogger().addHandler(handler)
 
 
+@pytest.fixture(autouse=True)
+def _logging_is_pytests(request):
+    """Put back the root of logging after each test."""
+    yield
+    _put_logging_back(request.config)
+
+
+def pytest_collection_finish(session):
+    """Put back the root of logging: an example is imported then, as its application is."""
+    _put_logging_back(session.config)
+
+
+def _put_logging_back(config):
+    """Litestar and others set up logging of their own, and nobody would look at what is logged afterwards."""
+    root = logging.getLogger()
+    of_pytest = [handler for handler in root.handlers if type(handler).__module__.startswith("_pytest.")]
+    root.handlers[:] = [*of_pytest, config._canary_handler]
+    root.setLevel(logging.WARNING)
+
+
 def pytest_runtest_logreport(report):
     """Look at what pytest captured of a test that passed: what a failing assertion shows is the test's own."""
     if not report.failed and "test_canary" not in report.nodeid:

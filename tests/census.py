@@ -65,10 +65,13 @@ def zombies_of(parent):
 
 def own(database=None):
     """Return the census of this process and its children."""
-    children = [
-        int(child) for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
-    ]
-    return census([os.getpid(), *children], database)
+    return census([os.getpid(), *children()], database)
+
+
+def children():
+    """Return the process ids of the children of this process."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
 def connections_to(url):

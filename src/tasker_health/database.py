@@ -153,6 +153,8 @@ def _in_memory(url: sa.URL) -> bool:
 
 
 def _parsed(url: str) -> sa.URL:
+    if url.startswith("postgres://"):
+        raise ConfigurationError("database URL postgres://***: SQLAlchemy has no such scheme; write postgresql://")
     try:
         return sa.make_url(url)
     except (ArgumentError, ValueError):

@@ -123,6 +123,8 @@ def words_of(error: BaseException) -> str:
     """Return what *error* says, for the log: in one line, without the passwords of URLs."""
     try:
         words = redacted(" ".join(str(getattr(error, "orig", None) or error).split()))
+        # A server's words may hold what a terminal obeys.
+        words = "".join(each if each.isprintable() else "?" for each in words)
     except Exception:  # noqa: BLE001 -- as above
         words = "it cannot be printed"
     return f"{type(error).__name__}: {words}"

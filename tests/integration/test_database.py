@@ -166,6 +166,7 @@ def test_a_hundred_hung_questions_leave_no_connection_behind(kind, request):
     ("url", "words"),
     [
         ("nonsense", "not a SQLAlchemy URL"),
+        ("postgres://u:canary@h/x", "SQLAlchemy has no such scheme; write postgresql://"),
         ("postgresql://u:canary@h:port/x", "not a SQLAlchemy URL"),
         ("nothing://u:canary@h/x", "not installed"),
     ],

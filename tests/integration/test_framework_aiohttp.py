@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import warnings
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from server import free_port
 from tasker_health.errors import ConfigurationError
 from tasker_health.frameworks.aiohttp import setup
 from tasker_health.health import Health
+from tasker_health.testing import admin_user
 
 OURS = {"content-type", "content-length", "cache-control", "x-content-type-options", "vary", "allow", "connection"}
 
@@ -236,6 +238,53 @@ def test_misuse_is_told_in_a_line():
     web.Application().add_subapp("/inner", app)
     with pytest.raises(ConfigurationError, match="too late"):
         setup(app, health_of(server={"prefix": "/other"}))
+    with pytest.raises(
+        ConfigurationError, match="health is a Application; hand over the object that"
+    ):
+        setup(health_of(), web.Application())
+
+
+def test_middleware_that_was_cleared_away_is_there_again():
+    """Whoever replaces the list after `setup` loses nothing but what was theirs."""
+    app = application(health_of(), middlewares=[refuse])
+    app.middlewares.clear()
+    assert asyncio.run(answered(app, "/tasker/health/live", "/tasker/health/live/", "/orders")) == [200, 404, 200]
+
+
+class ByApplication:
+    """Knows whom the application knows."""
+
+    async def authenticate(self, request):
+        """Look into the request's application, and those around it."""
+        assert request.scope.app["name"] == "inner"
+        return admin_user() if request.scope.config_dict["known"] else None
+
+
+def test_an_authenticator_finds_the_application_of_the_request():
+    """`request.app` and `config_dict` are as in any handler, also below another application."""
+    settings = settings_of(
+        health={"status_requires_authentication": True}, auth={"authentication_enabled": True}, database={}
+    )
+    inner, outer = application(Health(settings, authenticator=ByApplication())), web.Application(middlewares=[refuse])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", web.NotAppKeyWarning)
+        inner["name"], outer["known"] = "inner", True
+    outer.add_subapp("/inner", inner)
+    assert asyncio.run(answered(outer, "/inner/tasker/health/status")) == [200]
+
+
+def test_an_accept_that_is_no_text_is_answered():
+    """It is nobody's format."""
+
+    async def run():
+        async with running(application(health_of())) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /tasker/health/live HTTP/1.1\r\nHost: a\r\nAccept: */*\xff\r\nConnection: close\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+    assert asyncio.run(run()).startswith(b"HTTP/1.1 200 ")
 
 
 def test_who_drains_closes_connections():

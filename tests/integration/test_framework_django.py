@@ -303,3 +303,39 @@ def test_the_user_of_the_projects_middleware_is_who_asks(tmp_path, kind):
     site = {**STRICT, "TASKER_HEALTH": None, "DATABASES": database}
     site["INSTALLED_APPS"] = ["tasker_health.frameworks.django", *STRICT["INSTALLED_APPS"][:-1]]
     assert run(tmp_path, "-c", USER.replace("KIND", repr(kind)), site=site, **access) == "[200, 403, 401]"
+
+
+LOCALE = """
+import json, logging, sys
+import django
+from django.conf import settings
+from django.conf.urls.i18n import i18n_patterns
+from django.http import HttpResponse
+from django.urls import include, path
+
+settings.configure(
+    ALLOWED_HOSTS=["*"], ROOT_URLCONF=sys.modules[__name__], SECRET_KEY="x", USE_I18N=True, APPEND_SLASH=True,
+    INSTALLED_APPS=["tasker_health.frameworks.django"],
+    MIDDLEWARE=["django.middleware.locale.LocaleMiddleware", "django.middleware.common.CommonMiddleware"],
+)
+django.setup()
+logging.disable(logging.CRITICAL)
+urlpatterns = [
+    path("", include("tasker_health.frameworks.django.urls")),
+    path("<slug:tenant>/", include("tasker_health.frameworks.django.urls")),
+    *i18n_patterns(path("<path:slug>", lambda request, slug: HttpResponse("a page"))),
+]
+
+from django.test import Client
+
+paths = ["live", "live/", "ready/datbase", "nothing"]
+found = [Client().get(f"/tasker/health/{each}").status_code for each in paths]
+found += [Client().get("/acme/tasker/health/live").status_code, Client().get("/orders").status_code]
+print(json.dumps(found))
+"""
+
+
+def test_no_middleware_redirects_what_is_not_there(tmp_path):
+    """A project in several languages with a page for everything has none for a probe that is spelt wrong."""
+    (tmp_path / "locale_site.py").write_text(LOCALE)
+    assert json.loads(run(tmp_path, "locale_site.py")) == [200, 404, 404, 404, 200, 302]

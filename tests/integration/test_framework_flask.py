@@ -17,6 +17,7 @@ from django_site import processes_in, threads_of
 from fakes import settings_of
 from integration.django_same import METHODS, PATHS, PLACES, QUERIES, ask_wsgi, health_of, told
 from server import free_port, wait_until
+from tasker_health.errors import ConfigurationError
 from tasker_health.frameworks.flask import blueprint
 from tasker_health.health import Health
 
@@ -175,3 +176,12 @@ def test_the_reloader_leaks_nothing(tmp_path):
         assert get("/tasker/health/ready").status_code == 200
         guard.becomes("ready", 200)
         assert sorted(processes_in(tmp_path)) == sorted([process.pid, int(get("/orders").text)])
+
+
+def test_a_prefix_has_no_variable():
+    """A probe asks for one path."""
+    app = Flask(__name__)
+    with pytest.raises(ConfigurationError, match=r"url_prefix = '/<tenant>': a variable; register it under a plain"):
+        app.register_blueprint(blueprint(health_of()), url_prefix="/<tenant>")
+    with pytest.raises(ConfigurationError, match="health is a Flask"):
+        blueprint(app)

@@ -19,6 +19,7 @@ from idioms import (
     serving,
     with_database,
 )
+from tasker_health.errors import ConfigurationError
 from tasker_health.frameworks.quart import blueprint
 
 
@@ -172,3 +173,12 @@ def test_what_is_behind_the_probe_is_the_peer_and_every_header():
         ask(app, "GET", "/api/tasker/health/status", [("X-Twice", "a"), ("X-Twice", "b"), ("Authorization", "x y")])
     )
     assert seen == [("192.0.2.7", ["a", "b"], "/tasker/health/status")]
+
+
+def test_a_prefix_has_no_variable():
+    """A probe asks for one path."""
+    app = Quart(__name__)
+    with pytest.raises(ConfigurationError, match=r"url_prefix = '/<tenant>': a variable; register it under a plain"):
+        app.register_blueprint(blueprint(health_of()), url_prefix="/<tenant>")
+    with pytest.raises(ConfigurationError, match="health is a Quart"):
+        blueprint(app)

@@ -12,7 +12,7 @@ import sqlalchemy.exc
 
 from tasker_health.errors import CheckFailed, DatabaseFault
 from tasker_health.model import Reason
-from tasker_health.reasons import reason_of
+from tasker_health.reasons import reason_of, words_of
 
 
 class WithStateError(Exception):
@@ -127,3 +127,8 @@ def test_an_unknown_reason_of_a_check_is_refused():
     """A check can only give a reason of the closed list."""
     with pytest.raises(ValueError, match="'sad' is not a valid Reason"):
         CheckFailed("sad")
+
+
+def test_what_a_terminal_obeys_does_not_reach_the_log():
+    """A server's words may hold escape sequences."""
+    assert words_of(OSError("said \x1b[31mno\x07")) == "OSError: said ?[31mno?"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tasker_health.errors import ConfigurationError
+from tasker_health.frameworks import require_health
 from tasker_health.health import Health
 from tasker_health.request import Request
 from tasker_health.web.render import Answer
@@ -26,6 +27,7 @@ def setup(app: web.Application, health: Health) -> None:
     Raises:
         ConfigurationError: *app* has started or was added to another one, or has these endpoints already.
     """
+    require_health(health, "setup(app, health)")
     path = f"{health.settings.server.prefix}/health"
     if app.frozen or app.pre_frozen:
         raise ConfigurationError("setup(app, health) comes too late; call it before app starts or is added to another")
@@ -51,15 +53,33 @@ def setup(app: web.Application, health: Health) -> None:
 def _put_first(app: web.Application, first: Middleware) -> None:
     """Pass by what was put before it after `setup`, while there is still time."""
     if not app.pre_frozen:
-        app.middlewares.remove(first)
+        if first in app.middlewares:
+            app.middlewares.remove(first)
         app.middlewares.insert(0, first)
 
 
-class _InNoApplication(web.UrlMappingMatchInfo):
-    """A match for which nobody's middleware and signals are run, whatever applications stand around it."""
+class _Match(web.UrlMappingMatchInfo):
+    """A match for which nobody's middleware and signals are run, whatever applications stand around it.
+
+    Attributes:
+        is_entered: Whether the handler has begun; from then on `request.app` and `config_dict` know the applications.
+    """
+
+    def __init__(self, match_dict: dict[str, str], route: web.AbstractRoute) -> None:
+        super().__init__(match_dict, route)
+        self.is_entered: bool = False
+        self._around: list[web.Application] = []
 
     def add_app(self, app: web.Application) -> None:
-        """Stand in none."""
+        """Stand in *app*, the next one outwards."""
+        if not self._around:
+            self._current_app = app
+        self._around.insert(0, app)
+
+    @property
+    def apps(self) -> tuple[web.Application, ...]:
+        """The applications, the outermost first."""
+        return tuple(self._around) if self.is_entered else ()
 
 
 class _Place(web.PlainResource):
@@ -81,7 +101,7 @@ class _Place(web.PlainResource):
         """Return the match; `None`: it is another path below this one, or one that is spelt otherwise."""
         if request.rel_url.raw_path != self._path:
             return None, set()
-        return _InNoApplication({}, self._route), set()
+        return _Match({}, self._route), set()
 
 
 class _Probes:
@@ -93,6 +113,8 @@ class _Probes:
 
     async def known(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for one of the places."""
+        if isinstance(request.match_info, _Match):
+            request.match_info.is_entered = True
         path = request.rel_url.raw_path
         outer = self.places[0].outer
         answer = self._at_once(request, path.removeprefix(outer) if outer else path)
@@ -103,7 +125,8 @@ class _Probes:
         return response
 
     def _at_once(self, request: web.Request, path: str) -> Answer | None:
-        accept = [(b"accept", value.encode()) for value in request.headers.getall("Accept", ())]
+        accepts = request.headers.getall("Accept", ())
+        accept = [(b"accept", value.encode("utf-8", "surrogateescape")) for value in accepts]
         return self._endpoints.at_once(request.method, path, accept, request.rel_url.raw_query_string)
 
     @web.middleware

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from tasker_health.errors import ConfigurationError
+from tasker_health.frameworks import require_health, require_plain
 from tasker_health.health import Health
 
 try:
@@ -28,6 +29,7 @@ def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
     Raises:
         SettingsError: A caller has a certificate that cannot be told for sure behind WSGI.
     """
+    require_health(health, "blueprint(health)")
     made = Blueprint(name, __name__)
     made.record(_Probes(health).register)
     return made
@@ -46,6 +48,7 @@ class _Probes:
     def register(self, state: BlueprintSetupState) -> None:
         """Answer the paths of ours in the application of *state*."""
         root = state.url_prefix or ""
+        require_plain(root, "blueprint(health)")
         endpoint = f"{state.name_prefix}.{state.name}.{_ENDPOINT}".lstrip(".")
 
         def probe(below: str = "") -> Response:  # noqa: ARG001 -- the path is read as it was sent

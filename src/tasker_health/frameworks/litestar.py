@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tasker_health.errors import ConfigurationError
+from tasker_health.frameworks import require_health
 from tasker_health.health import Health
 from tasker_health.web.asgi import below
 
@@ -32,6 +33,7 @@ class HealthPlugin(InitPlugin):
     """Adds the endpoints of *health* and starts and stops it: `Litestar([...], plugins=[HealthPlugin(health)])`."""
 
     def __init__(self, health: Health) -> None:
+        require_health(health, "HealthPlugin(health)")
         self._health = health
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
@@ -57,6 +59,7 @@ def handlers(health: Health) -> list[ASGIRouteHandler | HTTPRouteHandler]:
     Whoever takes them starts and stops *health* as well. Litestar's own
     authentication and protection against CSRF leave them out, and so does its OpenAPI document.
     """
+    require_health(health, "handlers(health)")
     skin = health.asgi()
     paths = sorted(health.endpoints.paths, key=len, reverse=True)  # one may be the end of another
 

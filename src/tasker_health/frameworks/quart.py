@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasker_health.errors import ConfigurationError
+from tasker_health.frameworks import require_health, require_plain
 from tasker_health.health import Health
 from tasker_health.web.asgi import AsgiSkin, Message, below
 from tasker_health.web.endpoints import Endpoints
@@ -28,12 +29,14 @@ def blueprint(health: Health, name: str = "tasker_health") -> Blueprint:
         health: Started and stopped with the application.
         name: Of the blueprint; a second one in the same application needs another.
     """
+    require_health(health, "blueprint(health)")
     made = Blueprint(name, __name__)
     skin = health.asgi()
     endpoints = health.endpoints
 
     def register(state: BlueprintSetupState) -> None:
         inner = (state.url_prefix or "").rstrip("/")
+        require_plain(inner, "blueprint(health)")
 
         async def answer() -> Response | None:
             scope: Any = request.scope

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tasker_health.errors import ConfigurationError
+from tasker_health.frameworks import require_health
 from tasker_health.health import Health
 from tasker_health.web.asgi import below
 
@@ -24,6 +25,7 @@ class HealthRoute(Mount):
     """
 
     def __init__(self, health: Health) -> None:
+        require_health(health, "routes(health)")
         self._own = health.settings.server.prefix or "/health"
         super().__init__(self._own, app=health.asgi())
         self._claims = health.endpoints.claims
@@ -55,6 +57,7 @@ def lifespan(health: Health, own: Lifespan[Any] | None = None) -> Lifespan[Any]:
         health: What is started first and stopped last.
         own: The application's own lifespan, run within.
     """
+    require_health(health, "lifespan(health)")
     skin = health.asgi()
 
     @asynccontextmanager

@@ -64,6 +64,7 @@ class HttpCheck(Dependency):
         if method not in METHODS:
             raise ConfigurationError(f"check {name}: method = {method!r}: allowed are {', '.join(METHODS)}")
         self._expected = frozenset(expected_status)
+        _require_proxy(name, proxy)
         if not self._expected <= set(_STATUSES):
             raise ConfigurationError(f"check {name}: expected_status: allowed are codes from 100 to 599")
         self._request = (method, url, {**_HEADERS, **{key.lower(): value for key, value in given.items()}})
@@ -97,5 +98,14 @@ def _require_sendable(name: str, headers: Mapping[str, str]) -> None:
     for key, value in headers.items():
         if not key.isascii() or not key.replace("-", "").replace("_", "").isalnum():
             raise ConfigurationError(f"check {name}: headers: {key!r}: the name of a header, such as x-api-key")
+        if key.lower() in {"content-length", "transfer-encoding"}:
+            raise ConfigurationError(f"check {name}: headers: {key!r}: nothing is sent that it could be true of")
         if not value.isascii() or not value.isprintable():
             raise ConfigurationError(f"check {name}: headers: {key} = '***': printable ASCII in one line")
+
+
+def _require_proxy(check: str, proxy: str | None) -> None:
+    """Refuse a *proxy* of another kind: it would look like an outage in each run."""
+    scheme, _, host = (proxy or "http://any").partition("://")
+    if scheme.lower() not in {"http", "https"} or not host:
+        raise ConfigurationError(f"check {check}: proxy = '***': not a proxy; write it as http://host:port")

@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tasker_health.errors import ConfigurationError
+
 _POSTGRESQL = ("django.db.backends.postgresql", "django.contrib.gis.db.backends.postgis")
 _MYSQL = ("django.db.backends.mysql", "django.contrib.gis.db.backends.mysql")
 _SQLITE = ("django.db.backends.sqlite3", "django.contrib.gis.db.backends.spatialite")
@@ -74,7 +76,9 @@ def _mysql(settings: Mapping[str, Any], options: dict[str, Any]) -> sa.URL | Non
 
 
 def _url(backend: str, settings: Mapping[str, Any], host: str, query: Mapping[str, str]) -> sa.URL:
-    port = settings.get("PORT")
+    port = str(settings.get("PORT") or "")
+    if port and not port.isdecimal():
+        raise ConfigurationError(f"DATABASES: the PORT of the {backend} at {host!r} is not a number; correct it")
     return sa.URL.create(
         backend,
         str(settings.get("USER") or "") or None,

@@ -29,16 +29,23 @@ _OF_A_VIEW = {"csrf_exempt": True, "login_required": False, "_non_atomic_request
 """What Django's own middleware and handler read from a view: a probe has no token, no user and no transaction."""
 
 
+_NOWHERE_ELSE: tuple[()] = ()
+"""Where LocaleMiddleware and CommonMiddleware look for a page to redirect to when an answer is 404."""
+
+
 class Probes:
     """The views of *health*; each takes Django's request and the path below where the URLs are included."""
 
     def __init__(self, health: Health) -> None:
         self.health = health
 
-        def probe(request: Any, path: str) -> HttpResponse:
+        # Captured: by a variable in the prefix under which the URLs are included.
+        def probe(request: Any, path: str, **_captured: Any) -> HttpResponse:
+            request.urlconf = _NOWHERE_ELSE
             return self._answer(request, path)
 
-        async def async_probe(request: Any, path: str) -> HttpResponse:
+        async def async_probe(request: Any, path: str, **_captured: Any) -> HttpResponse:
+            request.urlconf = _NOWHERE_ELSE
             return await self._answer_async(request, path)
 
         vars(probe).update(_OF_A_VIEW)
@@ -67,7 +74,7 @@ class Probes:
             return None
         accept = request.META.get("HTTP_ACCEPT")
         headers = () if accept is None else ((b"accept", accept.encode("latin-1", "replace")),)
-        answer = self._endpoints.at_once(request.method, path, headers, request.META["QUERY_STRING"])
+        answer = self._endpoints.at_once(request.method, path, headers, request.META.get("QUERY_STRING", ""))
         if answer is None:
             return None
         return ProbeResponse(answer.status, answer.text_headers, b"" if request.method == "HEAD" else answer.body)
@@ -100,7 +107,7 @@ class Probes:
             return {"type": "http.request", "body": b""}
 
         # Django's own client for tests has the query as text, where ASGI has bytes.
-        query = request.META["QUERY_STRING"].encode("latin-1", "replace")
+        query = request.META.get("QUERY_STRING", "").encode("latin-1", "replace")
         own = {"path": path, "root_path": "", "query_string": query, **_handed(request)}
         await self._asgi({**request.scope, **own}, receive, send)
         start, end = sent
