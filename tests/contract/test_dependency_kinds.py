@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import canary
+import kafka_broker
 from caches import RedisServer
 from certificates import Authority
 from dependencies import held
@@ -30,6 +31,7 @@ from tasker_health.checks.dependencies.redis import RedisCheck
 from tasker_health.checks.dependencies.s3 import S3Check
 from tasker_health.checks.dependencies.sqlalchemy import SqlAlchemyCheck
 from tasker_health.checks.dependencies.sqlalchemy_engine import OwnEngine, is_usual
+from tasker_health.deadline import within
 from tasker_health.errors import CheckDegraded, CheckFailed, ConfigurationError
 from tasker_health.loading import load_settings
 from tasker_health.model import Reason
@@ -136,6 +138,33 @@ class TestKafka:
         assert [await outcome(check) for _ in range(2)] == ["ok"] * 2
         assert held(server.port) == 1
         await check.close()
+
+    @pytest.mark.parametrize("says", [kafka_broker.nothing, kafka_broker.versions])
+    @in_loop
+    async def test_a_broker_that_hangs_is_last_the_next_time(self, says, dependencies):
+        """One deadline is lost by it, whether it hangs at the door or at the question; not all of them."""
+        async with kafka_broker.answering(says) as port:
+            check = KafkaCheck("events", f"kafka://127.0.0.1:{port},127.0.0.1:{dependencies.kafka.port}")
+            with pytest.raises(TimeoutError):
+                await within(check(), 0.3)
+            assert await outcome(check) == "ok"
+            assert await outcome(check) == "ok"
+            await check.close()
+
+    @in_loop
+    async def test_a_broker_that_hangs_takes_its_share_of_the_deadline(self, dependencies):
+        """With a deadline of the check's own the next one is asked within it."""
+        async with kafka_broker.answering(kafka_broker.nothing) as port:
+            url = f"kafka://127.0.0.1:{port},127.0.0.1:{dependencies.kafka.port}"
+            check = KafkaCheck("events", url, timeout_seconds=2)
+            await within(check(), 2)
+            await check.close()
+
+    @in_loop
+    async def test_a_long_answer_is_not_decoded(self):
+        """Decoding one of 4 MiB stops the event loop for a second and more."""
+        async with kafka_broker.answering(kafka_broker.many_topics) as port:
+            assert await outcome(KafkaCheck("events", f"kafka://127.0.0.1:{port}")) == "error invalid"
 
     @in_loop
     async def test_a_broker_without_sasl_is_not_told_a_password(self, dependencies):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tasker_health.checks.dependencies import LinkedDependency, Terms, client_of, tls_of
@@ -59,16 +60,26 @@ class KafkaCheck(LinkedDependency["KafkaLink"]):
     async def _open(self) -> KafkaLink:
         """Return a link to the first broker that lets us in; who does is the first the next time."""
         fault: Exception = CheckFailed(Reason.MISSING)
-        for host, port in list(self._hosts):
+        ends_at = None if self.timeout_seconds is None else time.monotonic() + self.timeout_seconds
+        for left in range(len(self._hosts), 0, -1):
+            host, port = self._hosts[0]
+            # None takes the time of those behind it.
+            share = None if ends_at is None or left == 1 else (ends_at - time.monotonic()) / left
             try:
-                link = await self._open_at(host, port)
+                async with asyncio.timeout(share):
+                    return await self._open_at(host, port)
             except Exception as error:  # noqa: BLE001 -- whatever it is, the next one may be well
+                self._put_last((host, port))
                 fault = error
-            else:
-                self._hosts.remove((host, port))
-                self._hosts.insert(0, (host, port))
-                return link
+            except asyncio.CancelledError:
+                # The deadline: else the next run would hang at the same one.
+                self._put_last((host, port))
+                raise
         raise fault
+
+    def _put_last(self, host: tuple[str, int]) -> None:
+        self._hosts.remove(host)
+        self._hosts.append(host)
 
     async def _open_at(self, host: str, port: int) -> KafkaLink:
         from tasker_health.checks.dependencies.kafka_link import opened
@@ -90,7 +101,12 @@ class KafkaCheck(LinkedDependency["KafkaLink"]):
         }
 
     async def _ask(self, link: KafkaLink) -> None:
-        answer = await link.metadata([] if self._topic is None else [self._topic])
+        asked = self._hosts[0]
+        try:
+            answer = await link.metadata([] if self._topic is None else [self._topic])
+        except asyncio.CancelledError:
+            self._put_last(asked)
+            raise
         if not answer.brokers:
             raise CheckFailed(Reason.UNREACHABLE, "the broker knows no cluster")
         if self._topic is not None:
