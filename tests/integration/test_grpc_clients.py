@@ -7,7 +7,7 @@ import contextlib
 
 import grpc
 
-from integration.grpc_scene import PATIENCE_SECONDS, SERVING, request, served, state
+from integration.grpc_scene import NOT_SERVING, PATIENCE_SECONDS, SERVING, request, served, state
 from loop import in_loop
 from tasker_health.grpc import server
 
@@ -94,3 +94,24 @@ async def test_one_connection_takes_no_more_than_its_share(monkeypatch):
         assert shop.watchers == 5
         for watch in watches:
             watch.cancel()
+
+
+_HANDSHAKE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+
+
+@in_loop
+async def test_a_connection_that_asks_nothing_is_closed(monkeypatch):
+    """It has shaken hands and holds a descriptor, for half a minute at most; who watches goes on."""
+    options = dict(server._OPTIONS)
+    assert options["grpc.max_connection_idle_ms"] <= 30_000
+    options["grpc.max_connection_idle_ms"] = 500
+    monkeypatch.setattr(server, "_OPTIONS", tuple(options.items()))
+    async with served() as (shop, client):
+        watch = client.Watch(request("stock"))
+        assert (await watch.read()).status == SERVING
+        reader, writer = await asyncio.open_connection(*shop.address.split(":"))
+        writer.write(_HANDSHAKE)
+        await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
+        writer.close()
+        shop.is_well = False
+        assert (await watch.read()).status == NOT_SERVING

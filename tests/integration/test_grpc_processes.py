@@ -183,7 +183,10 @@ app = health.asgi()
 
 @pytest.mark.parametrize("options", [[], ["--preload"]], ids=["loaded by each", "preloaded"])
 def test_every_worker_answers_at_the_one_port(options, tmp_path):
-    """Each for itself, after its fork; a second server of the same user is refused the port, and does not share it."""
+    """Each for itself, after its fork; a second server of the same user is refused the port, and does not share it.
+
+    Who listens at this port of another address is in nobody's way.
+    """
     (tmp_path / "application.py").write_text(_APPLICATION)
     who, log, port = tmp_path / "who", tmp_path / "log", free_port()
     environment = _environment(GRPC_PORT=str(port), WHO=str(who))
@@ -200,6 +203,14 @@ def test_every_worker_answers_at_the_one_port(options, tmp_path):
                 process_group=0,
             )
 
+    with socket.create_server(("127.0.0.2", port)):
+        _two_servers(gunicorn, port, who, log)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert len(set(who.read_text().split())) == 2
+
+
+def _two_servers(gunicorn, port, who, log):
     servers = [gunicorn()]
     try:
         wait_until(
@@ -213,9 +224,113 @@ def test_every_worker_answers_at_the_one_port(options, tmp_path):
         for server in servers:
             server.terminate()
             server.wait(PATIENCE_SECONDS)
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
-    assert len(set(who.read_text().split())) == 2
+
+
+def test_spawned_workers_share_the_port(tmp_path):
+    """Uvicorn starts each anew, in words that differ by the numbers of its pipes."""
+    (tmp_path / "application.py").write_text(_APPLICATION)
+    who, port = tmp_path / "who", free_port()
+    words = f"uvicorn --workers 2 --port {free_port()} application:app"
+    server = subprocess.Popen(
+        [sys.executable, "-m", *words.split()],
+        cwd=tmp_path,
+        env=_environment(GRPC_PORT=str(port), WHO=str(who)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+    try:
+        wait_until(
+            lambda: _checks(f"127.0.0.1:{port}") and len(set(who.read_text().split())) == 2, "both workers answer"
+        )
+    finally:
+        server.terminate()
+        server.wait(PATIENCE_SECONDS)
+
+
+_SERVICE = """
+import asyncio, os, sys
+from tasker_health import Health
+from tasker_health.settings import Settings
+
+async def main():
+    health = Health(Settings.model_validate({"grpc": {"enabled": True, "port": int(os.environ["GRPC_PORT"])}}))
+    try:
+        await health.start()
+    except Exception as error:
+        print(sys.argv[1], error, flush=True)
+        return
+    print(sys.argv[1], "serves", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await health.stop()
+
+asyncio.run(main())
+"""
+
+_LAUNCHER = """
+import subprocess, sys
+
+services = []
+for name in ("orders", "billing"):
+    services.append(subprocess.Popen(
+        [sys.executable, "service.py", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ))
+    print(services[-1].stdout.readline(), end="", flush=True)
+for service in services:
+    service.communicate()
+"""
+
+
+def test_two_services_of_one_launcher_do_not_share_the_port(tmp_path):
+    """Another program of the same Python, in the same folder, from the same parent: it is no worker of the first."""
+    (tmp_path / "service.py").write_text(_SERVICE)
+    port = free_port()
+    done = subprocess.run(
+        [sys.executable, "-c", _LAUNCHER],
+        cwd=tmp_path,
+        env=_environment(GRPC_PORT=str(port)),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        process_group=0,
+        check=True,
+    )
+    first, second = done.stdout.splitlines()
+    assert first == "orders serves"
+    assert second.startswith(f"billing grpc.port = {port}: the port is in use")
+
+
+def test_what_a_shell_starts_does_not_share_the_port(tmp_path):
+    """The very same service twice, in the same words: a shell is no server, and what it starts are no workers.
+
+    Nor is the first one's port open to whoever else would share it.
+    """
+    (tmp_path / "service.py").write_text(_SERVICE)
+    port = free_port()
+    os.mkfifo(tmp_path / "end")
+    words = '"$0" service.py same <end & read -r go; "$0" service.py same </dev/null; wait'
+    shell = subprocess.Popen(
+        ["sh", "-c", words, sys.executable],
+        cwd=tmp_path,
+        env=_environment(GRPC_PORT=str(port)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    end = os.open(tmp_path / "end", os.O_RDWR)
+    try:
+        assert shell.stdout.readline() == "same serves\n"
+        with socket.socket() as sharing:
+            sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            with pytest.raises(OSError, match="in use"):
+                sharing.bind(("127.0.0.1", port))
+        shell.stdin.write("go\n")
+        shell.stdin.flush()
+        assert shell.stdout.readline().startswith(f"same grpc.port = {port}: the port is in use")
+    finally:
+        os.close(end)
+        shell.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_serve_serves_it_and_says_where():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasker_health.deadline import leave_to_parent
 from tasker_health.errors import ConfigurationError
-from tasker_health.grpc.siblings import strangers_listen
+from tasker_health.grpc.siblings import shares
 from tasker_health.listening import bound
 from tasker_health.monitor import Monitor
 from tasker_health.settings import Settings
@@ -70,7 +70,7 @@ class GrpcEndpoint:
         from tasker_health.grpc.server import Server
         from tasker_health.grpc.services import Services
 
-        shared = not self._alone and bool(self._settings.port) and not strangers_listen(self._settings.port)
+        shared = not self._alone and bool(self._settings.port) and shares(self._host, self._settings.port)
         bound(self._host, self._settings.port, "grpc", shared=shared).close()
         self._process = os.getpid()
         server = self._server = Server(Services(monitor), (self._host, self._settings.port), shared=shared)

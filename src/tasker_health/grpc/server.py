@@ -26,9 +26,10 @@ _OPTIONS = (
     ("grpc.max_metadata_size", 8192),
     # No one connection takes all calls or the places of all watchers.
     ("grpc.max_concurrent_streams", 128),
-    # A connection that says nothing is closed, and one whose other end has vanished is noticed.
+    # A connection that says nothing is closed, and one whose other end has vanished is noticed. None is too old:
+    # that would end those who watch, and who means harm connects anew.
     ("grpc.server_handshake_timeout_ms", 5_000),
-    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_connection_idle_ms", 30_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
