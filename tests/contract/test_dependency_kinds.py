@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import canary
 import kafka_broker
+import rabbitmq_broker
 from caches import RedisServer
 from certificates import Authority
 from dependencies import held
@@ -91,6 +92,33 @@ class TestRabbitMq:
         there = RabbitMqCheck("queue", f"{url}/%2F")
         assert await outcome(there) == "ok"
         await there.close()
+
+    @pytest.mark.parametrize("says", [rabbitmq_broker.content, rabbitmq_broker.confirms])
+    @in_loop
+    async def test_what_a_broker_sends_unasked_is_bounded(self, says):
+        """Between runs nobody reads its answers: the connection is ended, and the next run opens another."""
+        async with rabbitmq_broker.saying(says) as broker:
+            check = RabbitMqCheck("queue", f"amqp://127.0.0.1:{broker.port}")
+            assert await outcome(check) == "ok"
+            broker.is_asked.set()
+            assert await asyncio.wait_for(broker.sent, PATIENCE_SECONDS) < 15_000_000
+            assert await outcome(check) == "ok"
+            await check.close()
+
+    @pytest.mark.parametrize("says", [None, rabbitmq_broker.elsewhere, rabbitmq_broker.closing])
+    @in_loop
+    async def test_a_connection_that_ends_between_runs_is_not_logged(self, says, caplog):
+        """The next run says whether the broker is there; the client's tracebacks would be noise."""
+        async with rabbitmq_broker.saying(says) as broker:
+            check = RabbitMqCheck("queue", f"amqp://127.0.0.1:{broker.port}")
+            assert await outcome(check) == "ok"
+            broker.is_asked.set()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while check._link.is_usable:
+                    await asyncio.sleep(0)
+            assert await outcome(check) == "ok"
+            await check.close()
+        assert [record.getMessage() for record in caplog.records if record.name.startswith("aiormq")] == []
 
 
 class TestRedis:

@@ -59,7 +59,8 @@ class RabbitMqCheck(LinkedDependency["RabbitMqLink"]):
 
     async def _ask(self, link: RabbitMqLink) -> None:
         try:
-            await self._ask_all(link)
+            with link.asked():
+                await self._ask_all(link)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

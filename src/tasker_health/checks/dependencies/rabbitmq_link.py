@@ -7,7 +7,9 @@ error: so the transport is opened here, and given to aiormq.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from aiormq import Connection
@@ -20,10 +22,16 @@ from tasker_health.checks.dependencies.transport import abandon
 from tasker_health.errors import CheckDegraded, CheckFailed
 from tasker_health.model import Reason
 
-_LONGEST_FRAME = 1_048_576
-"""RabbitMQ's own are 128 KiB at most, unless it is told otherwise."""
+_MOST_BYTES = 32_768
+"""What comes from one question to the next; the answers have some hundred bytes, a heartbeat eight."""
 
 _HEARTBEAT_SECONDS = 30
+_NOT_AMQP = "what it answers is not AMQP"
+_BODY = b"\x03"
+"""A frame that no answer to a question of ours has: what is returned to us is empty."""
+
+_CLOSE = b"\x00\x0a\x00\x32"
+_REST = 2
 _REFUSALS = (
     (b"limit", Reason.TOO_MANY_CONNECTIONS),
     (b"not found", Reason.MISSING),
@@ -33,15 +41,50 @@ _REFUSALS = (
 
 
 class _Reader(asyncio.StreamReader):
-    """Reads frames, none longer than a broker sends; it knows the last one."""
+    """Reads frames, no more of them than a broker has to say to us; it knows the last one.
+
+    Attributes:
+        last: What was read last.
+        channels: The numbers of those that are open.
+        abort: Closes the connection at once.
+        idle: Whether nobody asks. What ends the connection then is no news for a log: the next question finds out.
+    """
 
     last = b""
+    channels: Container[int] = ()
+    abort: Callable[[], None]
+    idle = False
+    _left = _MOST_BYTES
+    _part = 0
+
+    def begin(self) -> None:
+        """Count anew what comes."""
+        self._left = _MOST_BYTES
 
     async def readexactly(self, n: int) -> bytes:
-        if n > _LONGEST_FRAME:
-            raise CheckFailed(Reason.INVALID, "what it answers is not AMQP")
-        self.last = await super().readexactly(n)
+        """Return the next part of a frame: its kind, its channel and length, or the rest."""
+        try:
+            return await self._read(n)
+        except (CheckFailed, OSError, EOFError):
+            if not self.idle:
+                raise
+            self.abort()
+            raise asyncio.CancelledError from None  # aiormq would log any other with its traceback
+
+    async def _read(self, n: int) -> bytes:
+        if n > self._left:
+            raise CheckFailed(Reason.INVALID, _NOT_AMQP)
+        self._left -= n
+        before, self.last = self.last, await super().readexactly(n)
+        if self._part == 1 and (before == _BODY or not self._is_open(int.from_bytes(self.last[:2]))):
+            raise CheckFailed(Reason.INVALID, _NOT_AMQP)
+        if self._part == _REST and self.idle and before.startswith(b"\0\0") and self.last.startswith(_CLOSE):
+            raise EOFError
+        self._part = (self._part + 1) % 3
         return self.last
+
+    def _is_open(self, channel: int) -> bool:
+        return not channel or channel in self.channels
 
 
 class _Given(TransportFactory):
@@ -63,15 +106,26 @@ class RabbitMqLink:
         channel: With confirms.
     """
 
-    def __init__(self, connection: Connection, transport: asyncio.WriteTransport) -> None:
+    def __init__(self, connection: Connection, transport: asyncio.WriteTransport, reader: _Reader) -> None:
         self.connection = connection
         self.channel: AbstractChannel
+        self._reader = reader
         self._transport = transport
 
     @property
     def is_usable(self) -> bool:
         """Whether it is open, as far as this side knows."""
         return self.connection.is_opened and not self.channel.is_closed
+
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[None]:
+        """Tell that a question is asked meanwhile."""
+        self._reader.begin()
+        self._reader.idle = False
+        try:
+            yield
+        finally:
+            self._reader.idle = True
 
     async def require_unblocked(self) -> None:
         """Pass when the broker has not said that it takes nothing at present.
@@ -110,13 +164,14 @@ async def opened(place: Place, tls: ssl.SSLContext | None, name: str) -> RabbitM
     """
     host, port = place.hosts[0]
     loop = asyncio.get_running_loop()
-    reader = _Reader(limit=_LONGEST_FRAME, loop=loop)
+    reader = _Reader(limit=_MOST_BYTES, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls)
     connection = Connection(
         _url(place, name), transport_factory=_Given(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
     )
-    link = RabbitMqLink(connection, transport)
+    reader.channels, reader.abort = connection.channels, transport.abort
+    link = RabbitMqLink(connection, transport, reader)
     # In a task: aiormq, when it is cancelled, waits for the other side, and does so no longer without a transport.
     opening = asyncio.ensure_future(_open(link))
     try:
@@ -142,7 +197,7 @@ async def _open(link: RabbitMqLink) -> None:
 
 def _require_let_in(last: bytes) -> None:
     """Raise what the last frame says, when it ends the connection: aiormq tells no more than that there was one."""
-    if not last.startswith(b"\x00\x0a\x00\x32"):  # Connection.Close
+    if not last.startswith(_CLOSE):
         return
     code = int.from_bytes(last[4:6])
     if code != _NOT_ALLOWED:
