@@ -238,9 +238,7 @@ def test_misuse_is_told_in_a_line():
     web.Application().add_subapp("/inner", app)
     with pytest.raises(ConfigurationError, match="too late"):
         setup(app, health_of(server={"prefix": "/other"}))
-    with pytest.raises(
-        ConfigurationError, match="health is a Application; hand over the object that"
-    ):
+    with pytest.raises(ConfigurationError, match="health is a Application; hand over the object that"):
         setup(health_of(), web.Application())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tasker_health.errors import ConfigurationError
@@ -61,25 +61,33 @@ def _put_first(app: web.Application, first: Middleware) -> None:
 class _Match(web.UrlMappingMatchInfo):
     """A match for which nobody's middleware and signals are run, whatever applications stand around it.
 
+    Args:
+        path: The path of the endpoint, as the endpoints know it.
+        route: Its route.
+
     Attributes:
+        path: The same.
         is_entered: Whether the handler has begun; from then on `request.app` and `config_dict` know the applications.
     """
 
-    def __init__(self, match_dict: dict[str, str], route: web.AbstractRoute) -> None:
-        super().__init__(match_dict, route)
+    __slots__ = ("_around", "is_entered", "path")
+
+    def __init__(self, path: str, route: web.AbstractRoute) -> None:
+        super().__init__({}, route)
+        self.path: str = path
         self.is_entered: bool = False
-        self._around: list[web.Application] = []
+        self._around: tuple[web.Application, ...] = ()
 
     def add_app(self, app: web.Application) -> None:
         """Stand in *app*, the next one outwards."""
         if not self._around:
             self._current_app = app
-        self._around.insert(0, app)
+        self._around = (app, *self._around)
 
     @property
     def apps(self) -> tuple[web.Application, ...]:
         """The applications, the outermost first."""
-        return tuple(self._around) if self.is_entered else ()
+        return self._around if self.is_entered else ()
 
 
 class _Place(web.PlainResource):
@@ -101,7 +109,10 @@ class _Place(web.PlainResource):
         """Return the match; `None`: it is another path below this one, or one that is spelt otherwise."""
         if request.rel_url.raw_path != self._path:
             return None, set()
-        return _Match({}, self._route), set()
+        return _Match(self._own, self._route), set()
+
+
+_ANYTHING = ((b"accept", b"*/*"),)
 
 
 class _Probes:
@@ -109,25 +120,23 @@ class _Probes:
 
     def __init__(self, health: Health) -> None:
         self._endpoints = health.endpoints
+        self._at_once = health.endpoints.at_once
+        self._is_draining = health.endpoints.is_draining
         self.places: list[_Place] = []
 
     async def known(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for one of the places."""
-        if isinstance(request.match_info, _Match):
-            request.match_info.is_entered = True
-        path = request.rel_url.raw_path
-        outer = self.places[0].outer
-        answer = self._at_once(request, path.removeprefix(outer) if outer else path)
-        if answer is None:
-            answer = await self._endpoints.answer(_asked(request, path.removeprefix(outer)))
-        response = _response(answer)
-        self._go_elsewhere(response)
-        return response
-
-    def _at_once(self, request: web.Request, path: str) -> Answer | None:
+        match: Any = request.match_info
+        match.is_entered = True
         accepts = request.headers.getall("Accept", ())
-        accept = [(b"accept", value.encode("utf-8", "surrogateescape")) for value in accepts]
-        return self._endpoints.at_once(request.method, path, accept, request.rel_url.raw_query_string)
+        accept = _ANYTHING if accepts == ["*/*"] else [(b"accept", each.encode("utf-8", "replace")) for each in accepts]
+        answer = self._at_once(request.method, match.path, accept, request.rel_url.raw_query_string)
+        if answer is None:
+            answer = await self._endpoints.answer(_asked(request, match.path))
+        response = web.Response(body=answer.body, status=answer.status, headers=answer.text_headers)
+        if self._is_draining():
+            self._go_elsewhere(response)
+        return response
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -150,7 +159,7 @@ class _Probes:
 
     def _go_elsewhere(self, response: web.StreamResponse) -> None:
         """While draining, ask the client to come back over a new connection."""
-        if self._endpoints.is_draining() and not response.prepared:
+        if self._is_draining() and not response.prepared:
             response.headers["Connection"] = "close"
             response.force_close()
 
