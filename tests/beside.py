@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -55,12 +56,12 @@ class Beside:
             for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
             if line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
         }
-        for descriptor in (entry / "fd").iterdir():
-            try:
-                if any(str(descriptor.readlink()) == f"socket:[{inode}]" for inode in inodes):
-                    return True
-            except OSError:
-                continue
+        wanted = {f"socket:[{inode}]" for inode in inodes}
+        with contextlib.suppress(OSError):  # it ends while it is looked at
+            for descriptor in (entry / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    if str(descriptor.readlink()) in wanted:
+                        return True
         return False
 
 
