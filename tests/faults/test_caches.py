@@ -65,8 +65,9 @@ def seen(request, played, back_end, trouble) -> Seen:
         at = troubles.index(trouble) // AT_ONCE * AT_ONCE
         played.update(_seen(back_end, troubles[at : at + AT_ONCE], request))
     for _ in range(TIMES_ALONE):
-        outcome, _ = played[pair]
-        if outcome.error is None and outcome.lag_seconds < MOST_LAG_SECONDS and _is_in_time(outcome):
+        outcome, leaks = played[pair]
+        was_slow = outcome.lag_seconds >= MOST_LAG_SECONDS and not _passes(outcome, leaks)
+        if outcome.error is None and not was_slow and _is_in_time(outcome):
             break
         played.update(_seen(back_end, [trouble], request))
     return played[pair]
@@ -81,12 +82,24 @@ def test_a_cache_in_trouble_costs_nothing_but_freshness(seen, back_end, trouble,
     report = _figures(outcome)
     record_property("figures", report)
     print(f"{back_end}: {trouble.name}: {report}")  # noqa: T201 -- seen with -s, and when it fails
+    _assert_all(outcome, leaks)
+
+
+def _assert_all(outcome: Outcome, leaks: dict[str, int]) -> None:
     assert _is_in_time(outcome)
     assert _told(outcome.wrong) == []
     _assert_check_is_right(outcome)
     _assert_is_left_alone(outcome)
     _assert_is_counted(outcome)
     assert leaks == {}
+
+
+def _passes(outcome: Outcome, leaks: dict[str, int]) -> bool:
+    try:
+        _assert_all(outcome, leaks)
+    except (AssertionError, StopIteration):
+        return False
+    return True
 
 
 def _is_in_time(outcome: Outcome) -> bool:
