@@ -158,8 +158,18 @@ class SeaweedServer(_Service):
         keys = {"accessKey": self.access_key_id, "secretKey": self.password}
         known = {"identities": [{"name": "tester", "credentials": [keys], "actions": ["Admin", "Read", "List"]}]}
         (self.folder / "s3.json").write_text(json.dumps(known))
+
+    def _choose_ports(self) -> None:
+        super()._choose_ports()
         names = ("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "s3.grpc", "broker")
         self._ports = {name: free_port() for name in names}
+
+    def end(self) -> None:
+        """End it, and remove its data and the sockets that it leaves in a folder of its own choice."""
+        super().end()
+        for port in (self.port, *self._ports.values()):
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - SeaweedFS's choice
+                left.unlink(missing_ok=True)
 
     def _command(self) -> list[str]:
         ports = self._ports
@@ -169,6 +179,8 @@ class SeaweedServer(_Service):
             *(f"-volume.port={ports['volume']}", f"-volume.port.grpc={ports['volume.grpc']}", "-volume.max=1"),
             *("-filer", f"-filer.port={ports['filer']}", f"-filer.port.grpc={ports['filer.grpc']}"),
             *("-s3", f"-s3.port={self.port}", f"-s3.port.grpc={ports['s3.grpc']}", "-s3.iam=false"),
+            # Its other servers of S3 want fixed ports, which two of them cannot both have.
+            *("-s3.port.iceberg=0", "-s3.port.lance=0"),
             *(f"-s3.config={self.folder / 's3.json'}", "-master.telemetry=false", "-master.electionTimeout=300ms"),
             *("-mq.broker", f"-mq.broker.port={ports['broker']}"),
         ]

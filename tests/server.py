@@ -167,12 +167,15 @@ class Server:
     def _first_start(self) -> None:
         """Find a port. Outside the kernel's range for clients, or a client could hold it while we are stopped."""
         for _ in range(5):
-            self.port = free_port()
+            self._choose_ports()
             try:
                 return self.start()
             except ServerDiedError as error:
                 last = error
         raise last
+
+    def _choose_ports(self) -> None:
+        self.port = free_port()
 
     def _answers(self) -> bool:
         try:
