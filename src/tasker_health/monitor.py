@@ -23,8 +23,9 @@ from tasker_health.model import (
     StatusReport,
 )
 from tasker_health.readiness import groups_of, only, verdict
-from tasker_health.runner import NOT_RUN, RunEndedError, Runner, SingleFlight
+from tasker_health.runner import NOT_RUN, Runner
 from tasker_health.settings import HealthSettings
+from tasker_health.single_flight import RunEndedError, SingleFlight
 from tasker_health.sources import Source
 from tasker_health.status import Status
 

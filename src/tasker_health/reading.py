@@ -19,8 +19,8 @@ from tasker_health.counters import SourceCounts
 from tasker_health.fetch import Entry
 from tasker_health.model import Reason, SourceDetail
 from tasker_health.renewal import Renewal
-from tasker_health.runner import RunEndedError, SingleFlight
 from tasker_health.settings import HealthSettings
+from tasker_health.single_flight import RunEndedError, SingleFlight
 from tasker_health.sources import Source
 
 _BRIEFLY_SECONDS = 0.1

@@ -14,7 +14,8 @@ from tasker_health.clock import SystemClock
 from tasker_health.damping import Damping
 from tasker_health.errors import CheckDegraded, CheckFailed
 from tasker_health.model import CheckResult, CheckStatus, Reason
-from tasker_health.runner import RunEndedError, Runner, SingleFlight
+from tasker_health.runner import Runner
+from tasker_health.single_flight import RunEndedError, SingleFlight
 
 PATIENCE = 30
 

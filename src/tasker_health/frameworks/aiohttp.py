@@ -1,4 +1,7 @@
-"""aiohttp, which speaks no ASGI: the endpoints as the first middleware of an application."""
+"""aiohttp, which speaks no ASGI: the endpoints as routes for which no middleware is run, of whatever application.
+
+What is spelt otherwise has no route; a middleware answers that, before all others.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,6 @@ class _Place(web.PlainResource):
     def __init__(self, path: str, probes: _Probes) -> None:
         super().__init__(path)
         self._own = path
-        self._probes = probes
         self._route = self.add_route("*", probes.known)
         probes.places.append(self)
 
@@ -133,9 +135,8 @@ class _Probes:
         answer = self._at_once(request.method, match.path, accept, request.rel_url.raw_query_string)
         if answer is None:
             answer = await self._endpoints.answer(_asked(request, match.path))
-        response = web.Response(body=answer.body, status=answer.status, headers=answer.text_headers)
-        if self._is_draining():
-            self._go_elsewhere(response)
+        response = _response(answer)
+        self._go_elsewhere(response)
         return response
 
     @web.middleware

@@ -68,19 +68,20 @@ class Probes:
     def _lifespan(self) -> Lifespan:
         return Lifespan(self._asgi)
 
-    def _known(self, request: Any, path: str) -> HttpResponse | None:
+    def _known(self, request: Any, method: str, path: str) -> HttpResponse | None:
         """Return the answer that was given before and still serves; who drains has a header more to send."""
         if self._endpoints.is_draining():
             return None
         accept = request.META.get("HTTP_ACCEPT")
         headers = () if accept is None else ((b"accept", accept.encode("latin-1", "replace")),)
-        answer = self._endpoints.at_once(request.method, path, headers, request.META.get("QUERY_STRING", ""))
+        answer = self._endpoints.at_once(method, path, headers, request.META.get("QUERY_STRING", ""))
         if answer is None:
             return None
-        return ProbeResponse(answer.status, answer.text_headers, b"" if request.method == "HEAD" else answer.body)
+        return ProbeResponse(answer.status, answer.text_headers, b"" if method == "HEAD" else answer.body)
 
     def _answer(self, request: Any, path: str) -> HttpResponse:
-        known = self._known(request, path)
+        # The method as it came: Django's own is in capitals, whatever was sent.
+        known = self._known(request, request.environ["REQUEST_METHOD"], path)
         if known is not None:
             return known
         raw = path.encode("utf-8", "replace").decode("latin-1")
@@ -95,7 +96,7 @@ class Probes:
 
     async def _answer_async(self, request: Any, path: str) -> HttpResponse:
         self._lifespan.begin()
-        known = self._known(request, path)
+        known = self._known(request, request.scope["method"], path)
         if known is not None:
             return known
         sent: list[Message] = []
