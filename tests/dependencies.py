@@ -168,7 +168,7 @@ class SeaweedServer(_Service):
         """End it, and remove its data and the sockets that it leaves in a folder of its own choice."""
         super().end()
         for port in (self.port, *self._ports.values()):
-            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - SeaweedFS's choice
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
                 left.unlink(missing_ok=True)
 
     def _command(self) -> list[str]:

@@ -61,6 +61,7 @@ _SQLITE = {
     "SQLITE_LOCKED": Reason.TIMEOUT,
     "SQLITE_INTERRUPT": Reason.TIMEOUT,
     "SQLITE_READONLY_DBMOVED": Reason.MISSING,  # what is open is no longer the file of that name
+    "SQLITE_IOERR_DELETE_NOENT": Reason.MISSING,  # nor its journal, at the end of a transaction
     "SQLITE_READONLY": Reason.READ_ONLY,
     "SQLITE_CANTOPEN": Reason.MISSING,
     "SQLITE_PERM": Reason.AUTHENTICATION_FAILED,

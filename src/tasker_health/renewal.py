@@ -125,17 +125,18 @@ class Renewal:
     async def _look_again(self, before: Found | None, looked_at: float | None) -> tuple[Found | None, float | None]:
         """Return what is told now, and when that was seen; *before* was, at *looked_at*, unless there was no answer.
 
-        What was not there a moment ago has been told since: that bounds its age better than a coarse clock does. Not so
-        what was seen before: somebody has put it back.
+        What was not there a moment ago has been told since: that bounds its age better than a coarse clock does, by as
+        much as that clock is coarse. No more, and not that of what was seen before: somebody has put it back.
         """
         began = self._clock.monotonic()
         told, is_answered = await self._shared.look(self._told_as)
         if told is None:
             return before, began if is_answered and looked_at is None else looked_at
         if looked_at is not None and told.is_new and (before is None or told.written_at != before.written_at):
-            since = self._clock.monotonic() - looked_at
-            if told.told_seconds > since:
-                told = told._replace(age_seconds=told.age_seconds - told.told_seconds + since, told_seconds=since)
+            told_seconds = max(self._clock.monotonic() - looked_at, told.told_seconds - self._shared.coarse_seconds)
+            if told_seconds < told.told_seconds:
+                age_seconds = told.age_seconds - told.told_seconds + told_seconds
+                told = told._replace(age_seconds=age_seconds, told_seconds=told_seconds)
         return told, began
 
     def _will_do(self, told: Found | None, asked_at: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -134,7 +133,11 @@ def environment(**variables):
     return {**clean, **variables}
 
 
-@pytest.mark.parametrize("script", [THREAD, CHILD, LOOP, AGAIN], ids=["thread", "child", "loop", "again"])
+# asyncio's debug mode tells of a callback that takes 0.1 s, which on a busy machine any does.
+LOOP_ALONE = pytest.param(LOOP, id="loop", marks=pytest.mark.alone)
+
+
+@pytest.mark.parametrize("script", [THREAD, CHILD, LOOP_ALONE, AGAIN], ids=["thread", "child", None, "again"])
 def test_a_script_is_served_and_leaves_nothing(script):
     """Ports of its own, a child of its own, the end of a loop, thirty times: no warning, no thread, no descriptor."""
     done = subprocess.run(
@@ -145,9 +148,7 @@ def test_a_script_is_served_and_leaves_nothing(script):
         timeout=PATIENCE_SECONDS * 2,
         check=False,
     )
-    # asyncio's debug mode tells of a callback that took 0.1 s: that is the machine's.
-    errors = [line for line in done.stderr.splitlines() if not re.search(r"Executing .* took [\d.]+ seconds", line)]
-    assert (done.returncode, done.stdout, errors) == (0, "well\n", [])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "well\n", "")
 
 
 @pytest.mark.parametrize("where", ["thread", "loop"])

@@ -61,6 +61,15 @@ class Answer:
     seconds: float
     body: dict[str, Any]
 
+    def told(self) -> str:
+        """Return the answer in one line, with how old its facts are in truth."""
+        health = self.body["system_health"]
+        read_at = EPOCH + (health["completed_tasks"] or 0) / 1000
+        return (
+            f"sent at {self.sent_at:.3f} to {self.asked_of}, took {self.seconds:.3f} s,"
+            f" read at {read_at:.3f} by {health['pending_tasks']}, said {self.body['cache_info']}"
+        )
+
     def faults(self, coarse_seconds: float) -> list[str]:
         """Return what is not true of it."""
         health, info = self.body["system_health"], self.body["cache_info"]

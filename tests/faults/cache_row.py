@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -27,6 +28,8 @@ from tasker_health.health import Health
 TROUBLE_SECONDS = 2.2
 PATIENCE_SECONDS = 10
 EVERY_SECONDS = {"status": 0.03, "status over HTTP": 0.1, "ready": 0.05, "ready over HTTP": 0.1}
+APART_SECONDS = 0.02
+"""Replicas are not probed within one millisecond for ever: one would have the room that another was refused."""
 
 
 class Row:
@@ -66,7 +69,7 @@ class Row:
             asyncio.create_task(self._always("status", lambda: self._ask(1))),
             asyncio.create_task(self._always("status over HTTP", lambda: self._ask_over(http))),
             asyncio.create_task(self._always("ready", lambda: self._look(1))),
-            asyncio.create_task(self._always("ready", lambda: self._look(2))),
+            asyncio.create_task(self._always("ready", lambda: self._look(2), first_after_seconds=APART_SECONDS)),
             asyncio.create_task(self._always("ready over HTTP", lambda: self._look_over(looking))),
         ]
         await self._until(self._used_since(time.monotonic()))
@@ -132,7 +135,8 @@ class Row:
             await asyncio.sleep(0.02)
         return left
 
-    async def _always(self, what: str, ask: Any) -> None:
+    async def _always(self, what: str, ask: Any, first_after_seconds: float = 0) -> None:
+        await asyncio.sleep(first_after_seconds)
         while True:
             due = time.monotonic() + EVERY_SECONDS[what]
             await ask()
@@ -166,18 +170,21 @@ class Row:
         self.outcome.looks.append(Look(reader, time.monotonic(), is_ready, check["status"], check.get("reason")))
 
     def _used_since(self, moment: float) -> Any:
-        """Return what tells whether all have read and written since *moment*, and say then that the cache is well."""
+        """Return what tells whether all have read and written since *moment*, and say thereafter that it is well."""
         before = [self._counts(health)[0] for health in self.healths]
+        used_at = math.inf
 
         def is_used() -> bool:
-            latest = {look.asked_of: look for look in self.outcome.looks}
-            well = [each for each in latest.values() if each.at > moment and each.status == "ok"]
+            nonlocal used_at
             now = [self._counts(health)[0] for health in self.healths]
-            used = [
+            if used_at == math.inf and all(
                 now[reader].get((question, "ok"), 0) > before[reader].get((question, "ok"), 0)
                 for reader, question in ((0, "get"), (0, "put"), (1, "get"), (1, "put"), (2, "put"))
-            ]
-            return len(well) == 3 and all(used)
+            ):
+                used_at = time.monotonic()
+            # What a probe has put is counted before the answer that tells what it has missed.
+            latest = {look.asked_of: look for look in self.outcome.looks}
+            return [each.status for each in latest.values() if each.at > max(used_at, moment)] == ["ok"] * 3
 
         return is_used
 

@@ -89,20 +89,22 @@ class CacheScene(ABC):
         self.proxy.set("pass")
         self._stranger.close()
 
-    def repeat(self, action: Callable[[], object]) -> None:
+    def repeat(self, action: Callable[[], object], pause_seconds: float = PAUSE_SECONDS) -> None:
         """Do *action* again and again until `cease`."""
 
         async def act() -> None:
             action()
 
-        self._repeat(act)
+        self._repeat(act, pause_seconds=pause_seconds)
 
     def put_always(self, key: str, value: bytes) -> None:
         """Have *value* put under *key* again and again until `cease`, by a client of ours that knows no better."""
         cache = self.recipe(PATIENCE_SECONDS).cook()
         self._repeat(lambda: cache.put(key, value, 60), cache)
 
-    def _repeat(self, act: Callable[[], Awaitable[None]], cache: Cache | None = None) -> None:
+    def _repeat(
+        self, act: Callable[[], Awaitable[None]], cache: Cache | None = None, pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
         begun = threading.Event()
 
         async def repeat() -> None:
@@ -110,7 +112,7 @@ class CacheScene(ABC):
                 while not self._ceased.is_set():
                     await act()
                     begun.set()
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(pause_seconds)
             finally:
                 if cache is not None:
                     await cache.close()

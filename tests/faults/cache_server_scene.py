@@ -158,9 +158,9 @@ class MemcachedScene(CacheScene):
         self.server.ask(b"flush_all")
 
     def fill(self) -> None:
-        """Have others put so much into it that no chunk is left, and take what comes free."""
+        """Have others put so much into it that no chunk is left, and take at once what a refusal sets free."""
         self._put_much(3000)
-        self.repeat(lambda: self._put_much(10))
+        self.repeat(lambda: self._put_much(2), pause_seconds=0.001)
 
     def overwork(self) -> None:
         """Have others put so much into it that what is put lies there for moments only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -113,7 +114,9 @@ class SqliteScene(CacheScene):
     ports: set[int] = set()  # type: ignore[assignment]  # noqa: RUF012 -- there are none
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="tasker-health-cache-"))
+        # In memory where that is possible: a disk that all share stops for longer than the trouble that is played.
+        memory = next((each for each in ("/dev/shm",) if os.access(each, os.W_OK)), None)
+        self._folder = Path(tempfile.mkdtemp(prefix="tasker-health-cache-", dir=memory))
         self._file = self._folder / "data" / "app.sqlite"
         self._aside = self._folder / "aside"
         self._lock: sqlite3.Connection | None = None

@@ -106,6 +106,21 @@ def test_a_file_of_sqlite_that_was_replaced_is_missing_and_not_read_only(tmp_pat
     assert reason_of(moved.value) is Reason.MISSING
 
 
+def test_a_file_of_sqlite_that_goes_within_a_transaction_is_missing(tmp_path):
+    """Its journal is no longer where it was; SQLite calls that an I/O error."""
+    (tmp_path / "here").mkdir()
+    connection = sqlite3.connect(tmp_path / "here" / "one.sqlite", isolation_level=None)
+    connection.execute("CREATE TABLE kept (id integer)")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO kept VALUES (1)")
+    (tmp_path / "here").rename(tmp_path / "aside")
+    with pytest.raises(sqlite3.OperationalError) as gone:
+        connection.execute("COMMIT")
+    connection.close()
+    assert gone.value.sqlite_errorname == "SQLITE_IOERR_DELETE_NOENT"
+    assert reason_of(gone.value) is Reason.MISSING
+
+
 def test_sqlite_speaks_by_result_code(tmp_path):
     """Real exceptions of SQLite have their reasons."""
     with pytest.raises(sqlite3.OperationalError) as missing:

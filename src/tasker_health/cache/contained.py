@@ -54,7 +54,7 @@ class ContainedCache:
         self._clock = clock
         self._breaker = Breaker()
         self.counts: CacheCounts = CacheCounts(cache.name)
-        self.trouble: Trouble = Trouble(cache.name)
+        self.trouble: Trouble = Trouble(cache.name, clock)
 
     async def get(self, key: str) -> Held | CacheFault | None:
         """Return what lies under *key*; a fault when that is not ours, and `UNANSWERED`."""

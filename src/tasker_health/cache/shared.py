@@ -86,12 +86,11 @@ class SharedCache:
 
     Attributes:
         name: Name of the back end.
-        coarse_seconds: By how much an age that it tells may be above the truth.
     """
 
     def __init__(self, cache: Cache, sealer: Sealer, *, timeout_seconds: float, clock: Clock) -> None:
         self.name: str = cache.name
-        self.coarse_seconds: float = cache.coarse_seconds
+        self._back_end = cache
         self._cache = ContainedCache(cache, timeout_seconds=timeout_seconds, clock=clock)
         self._sealer = sealer
         self._clock = clock
@@ -99,6 +98,11 @@ class SharedCache:
         self._probed = b""
         self._refused_at: dict[str, float] = {}
         self._told_at: dict[tuple[str, str, float], float] = {}
+
+    @property
+    def coarse_seconds(self) -> float:
+        """By how much an age that it tells may be above the truth."""
+        return self._back_end.coarse_seconds
 
     @property
     def counts(self) -> CacheCounts:

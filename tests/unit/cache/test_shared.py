@@ -334,6 +334,7 @@ class TestTrouble:
                 assert fleet.another.trouble is reason
             assert len(caplog.messages) == 3, "put, acquire, release: once each"
             fleet.cache.faults = {}
+            fleet.clock.move(1)
             await fleet.another.probe()
             assert fleet.another.trouble is None
             assert caplog.messages[3:] == ["cache mine: well again"]
