@@ -237,7 +237,7 @@ async def _leaks(rows: list[Row], before: dict[str, int]) -> dict[str, int]:
 
 def _told(wrong) -> list[str]:
     """Return what was wrong, in few words: of each fault how often, and the first of its answers."""
-    firsts = {fault: answer for fault, answer in reversed(wrong)}
+    firsts = dict(reversed(wrong))
     return [f"{len([1 for each, _ in wrong if each == fault])} x {fault}: {firsts[fault].told()}" for fault in firsts]
 
 
