@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tasker_health import __version__
-from tasker_health.cli import doctor, token
+from tasker_health.cli import deploy, doctor, token
 from tasker_health.cli.probe import say
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
@@ -27,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(token.app, name="token")
 

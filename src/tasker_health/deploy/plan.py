@@ -1,0 +1,182 @@
+"""Where probes go, how long they wait, and how long a stop takes: figures that agree with one another.
+
+The rules: whoever asks waits longer than we may take to answer; a process that was told to stop serves for longer than
+it takes to be found unready; who ends it for good waits for longer than that.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+
+from tasker_health.errors import ConfigurationError, SettingsError
+from tasker_health.settings import Settings
+
+DRAIN_MARGIN_SECONDS = 5
+"""How much longer than it takes to be found unready a process serves, where the settings do not say."""
+
+GRACE_MARGIN_SECONDS = 10
+"""How long a process may take to end once it serves no more: what it closes has deadlines of its own of 5 s."""
+
+_LONGEST_LABEL = 63
+
+
+@dataclass(frozen=True)
+class Prober:
+    """How somebody asks: the kubelet, a balancer, Docker.
+
+    Attributes:
+        initial_delay_seconds: From the start of the process to the first question.
+        period_seconds: From one question to the next.
+        timeout_seconds: How long it waits for an answer.
+        failure_threshold: So many failures in a row count.
+        success_threshold: So many successes in a row count.
+    """
+
+    initial_delay_seconds: float = 0
+    period_seconds: float = 10
+    timeout_seconds: float = 1
+    failure_threshold: int = 3
+    success_threshold: int = 1
+
+    @property
+    def seconds_until_out(self) -> float:
+        """How long it takes at most to find out."""
+        return self.period_seconds * self.failure_threshold
+
+
+READINESS = Prober(initial_delay_seconds=10, period_seconds=5, timeout_seconds=3)
+"""The guide's numbers for readiness."""
+
+LIVENESS = Prober(initial_delay_seconds=30, period_seconds=10, timeout_seconds=1)
+"""The guide's numbers for liveness."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Of one service, what every target needs.
+
+    Attributes:
+        name: Of the service, fit for a DNS label (RFC 1123).
+        prefix: Path above every endpoint, without a slash at its end.
+        port: Where the endpoints are served: by `serve`, or by the application.
+        guard_port: Where the guard answers; `None`: there is none.
+        readiness_timeout_seconds: How long we may take to answer `/ready`.
+        drain_seconds: How long requests are still answered after SIGTERM.
+        pre_stop_seconds: How long the process is left alone before it is told to stop.
+        readiness: Who asks `/ready`.
+        liveness: Who asks `/live`.
+    """
+
+    name: str
+    prefix: str
+    port: int
+    guard_port: int | None
+    readiness_timeout_seconds: float
+    drain_seconds: float
+    pre_stop_seconds: float = 0
+    readiness: Prober = READINESS
+    liveness: Prober = LIVENESS
+
+    @property
+    def probe_port(self) -> int:
+        """Where probers ask: the guard, which answers when the application cannot."""
+        return self.port if self.guard_port is None else self.guard_port
+
+    @property
+    def live_path(self) -> str:
+        """Path of the liveness endpoint."""
+        return f"{self.prefix}/health/live"
+
+    @property
+    def ready_path(self) -> str:
+        """Path of the readiness endpoint."""
+        return f"{self.prefix}/health/ready"
+
+    @property
+    def startup_path(self) -> str:
+        """Path of the startup endpoint."""
+        return f"{self.prefix}/health/startup"
+
+    @property
+    def status_path(self) -> str:
+        """Path of the status, which no prober asks."""
+        return f"{self.prefix}/health/status"
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long whoever stops the process waits before killing it."""
+        return math.ceil(self.pre_stop_seconds + self.drain_seconds) + GRACE_MARGIN_SECONDS
+
+    def asked_by(self, readiness: Prober, liveness: Prober | None = None) -> Plan:
+        """Return this plan for other probers.
+
+        Raises:
+            ConfigurationError: One does not wait for our answer, or gives up before a drain is over.
+        """
+        return _agreed(replace(self, readiness=readiness, liveness=liveness or self.liveness))
+
+
+def plan_of(settings: Settings, *, readiness: Prober = READINESS, liveness: Prober = LIVENESS) -> Plan:
+    """Return the plan of a service with *settings*, asked by *readiness* and *liveness*.
+
+    A drain that the settings do not name is made long enough; the target has to hand it to the service.
+
+    Raises:
+        ConfigurationError: Its figures contradict one another, or its service has no name for DNS.
+    """
+    server, guard, health = settings.server, settings.guard, settings.health
+    drain_seconds = server.drain_seconds
+    if "drain_seconds" not in server.model_fields_set:
+        drain_seconds = max(drain_seconds, math.ceil(readiness.seconds_until_out) + DRAIN_MARGIN_SECONDS)
+    if not server.port:
+        raise SettingsError("server.port", "0", "a deployment needs the number of a port")
+    guard_port = None if guard.enabled is False else guard.port
+    if guard_port == 0:
+        raise SettingsError("guard.port", "0", "a deployment needs the number of a port")
+    if guard_port == server.port:
+        raise SettingsError("guard.port", str(guard_port), "another port than server.port")
+    return _agreed(
+        Plan(
+            name=_label(health.service_name),
+            prefix=server.prefix,
+            port=server.port,
+            guard_port=guard_port,
+            readiness_timeout_seconds=health.readiness_timeout_seconds,
+            drain_seconds=drain_seconds,
+            readiness=readiness,
+            liveness=liveness,
+        )
+    )
+
+
+def _agreed(plan: Plan) -> Plan:
+    """Return *plan* if its figures agree."""
+    ready = plan.readiness
+    if ready.timeout_seconds <= plan.readiness_timeout_seconds:
+        raise ConfigurationError(
+            f"health.readiness_timeout_seconds = {plan.readiness_timeout_seconds:g}: less than the"
+            f" {ready.timeout_seconds:g} s for which the prober waits"
+        )
+    if plan.drain_seconds <= ready.seconds_until_out:
+        raise ConfigurationError(
+            f"server.drain_seconds = {plan.drain_seconds:g}: more than {ready.seconds_until_out:g}, the prober's period"
+            f" of {ready.period_seconds:g} s times {ready.failure_threshold} failures"
+        )
+    for name, prober in (("readiness", ready), ("liveness", plan.liveness)):
+        if prober.timeout_seconds > prober.period_seconds:
+            raise ConfigurationError(
+                f"{name} timeout of {prober.timeout_seconds:g} s: at most its period of {prober.period_seconds:g} s"
+            )
+    return plan
+
+
+def _label(service_name: str) -> str:
+    """Return *service_name* as a DNS label."""
+    label = re.sub(r"[^a-z0-9]+", "-", service_name.lower()).strip("-")[:_LONGEST_LABEL].strip("-")
+    if not label or not label[0].isalpha():  # a Service begins with a letter (RFC 1035)
+        raise SettingsError(
+            "health.service_name", repr(service_name), "begins with a letter of a-z, to be named in DNS"
+        )
+    return label

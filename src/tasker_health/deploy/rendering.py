@@ -1,0 +1,49 @@
+"""Fills a template of this room.
+
+Values stand between `<<` and `>>`, statements between `<%` and `%>`: braces belong to Helm, Go and Prometheus.
+"""
+
+from __future__ import annotations
+
+import json
+
+from tasker_health.errors import ConfigurationError
+
+try:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+except ModuleNotFoundError as error:
+    if error.name != "jinja2":
+        raise
+    raise ConfigurationError("deploy: jinja2 is not installed: pip install 'tasker-health[deploy]'") from None
+
+
+def render(template: str, **values: object) -> str:
+    """Return *template*, such as `nginx/nginx.conf`, with *values*.
+
+    The filter `quoted` writes text as YAML, JSON and TOML quote it alike; `number` a figure without a point it does not
+    need.
+
+    Raises:
+        jinja2.UndefinedError: It uses a value that is not given.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+def _environment() -> Environment:
+    made = Environment(
+        autoescape=False,  # noqa: S701 -- nothing of it is HTML  # nosec B701
+        loader=PackageLoader("tasker_health.deploy"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        variable_start_string="<<",
+        variable_end_string=">>",
+        block_start_string="<%",
+        block_end_string="%>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+    made.filters["quoted"] = json.dumps
+    made.filters["number"] = lambda figure: f"{figure:g}"
+    return made
