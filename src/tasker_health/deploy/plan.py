@@ -67,6 +67,7 @@ class Plan:
         pre_stop_seconds: How long the process is left alone before it is told to stop.
         readiness: Who asks `/ready`.
         liveness: Who asks `/live`.
+        agent_port: Where the guard answers HAProxy's agent-check; `None`: nowhere.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Plan:
     pre_stop_seconds: float = 0
     readiness: Prober = READINESS
     liveness: Prober = LIVENESS
+    agent_port: int | None = None
 
     @property
     def probe_port(self) -> int:
@@ -126,17 +128,11 @@ def plan_of(settings: Settings, *, readiness: Prober = READINESS, liveness: Prob
     Raises:
         ConfigurationError: Its figures contradict one another, or its service has no name for DNS.
     """
-    server, guard, health = settings.server, settings.guard, settings.health
+    server, health = settings.server, settings.health
     drain_seconds = server.drain_seconds
     if "drain_seconds" not in server.model_fields_set:
         drain_seconds = max(drain_seconds, math.ceil(readiness.seconds_until_out) + DRAIN_MARGIN_SECONDS)
-    if not server.port:
-        raise SettingsError("server.port", "0", "a deployment needs the number of a port")
-    guard_port = None if guard.enabled is False else guard.port
-    if guard_port == 0:
-        raise SettingsError("guard.port", "0", "a deployment needs the number of a port")
-    if guard_port == server.port:
-        raise SettingsError("guard.port", str(guard_port), "another port than server.port")
+    guard_port, agent_port = _guard_ports(settings)
     return _agreed(
         Plan(
             name=_label(health.service_name),
@@ -147,8 +143,25 @@ def plan_of(settings: Settings, *, readiness: Prober = READINESS, liveness: Prob
             drain_seconds=drain_seconds,
             readiness=readiness,
             liveness=liveness,
+            agent_port=agent_port,
         )
     )
+
+
+def _guard_ports(settings: Settings) -> tuple[int | None, int | None]:
+    """Return the guard's port and that of its agent, all of them numbered and none taken twice."""
+    server, guard = settings.server, settings.guard
+    if not server.port:
+        raise SettingsError("server.port", "0", "a deployment needs the number of a port")
+    if guard.enabled is False:
+        return None, None
+    if guard.port == 0:
+        raise SettingsError("guard.port", "0", "a deployment needs the number of a port")
+    if guard.port == server.port:
+        raise SettingsError("guard.port", str(guard.port), "another port than server.port")
+    if guard.agent_port in {server.port, guard.port}:
+        raise SettingsError("guard.agent_port", str(guard.agent_port), "another port than server.port and guard.port")
+    return guard.port, guard.agent_port
 
 
 def _agreed(plan: Plan) -> Plan:

@@ -58,6 +58,9 @@ class GuardSettings(Group):
     enabled: bool | None = Field(None, description="Start the guard; unset means yes for serve and demo.")
     host: str | None = Field(None, description="Address of the guard; unset means that of the server.")
     port: Port = Field(8081, description="Port of the guard.")
+    agent_port: Port | None = Field(
+        None, ge=1, description="Port on which the guard answers HAProxy's agent-check with a weight; unset: none."
+    )
 
 
 class HealthSettings(Group):

@@ -20,6 +20,14 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder to write into; without it, one file goes to standard output."),
 ]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        help="A server behind it, HOST:PORT, once for each; ,guard=PORT and ,agent=PORT where they differ from the"
+        " settings. Unset: 127.0.0.1 and server.port.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
 
