@@ -521,7 +521,7 @@ class TestSettings:
         [
             ({"KIND": "redis"}, r"checks\.it\.url = not set"),
             ({"KIND": "s3"}, r"checks\.it\.bucket = not set"),
-            ({"KIND": "redis", "URL": "redis://h", "TOPIC": "x"}, "topic: not of kind redis"),
+            ({"KIND": "redis", "URL": "redis://h", "TOPIC": "x"}, "TASKER_CHECKS__IT__TOPIC = 'x': not of kind redis"),
             ({"KIND": "redis", "URL": "canary://u:canary@h"}, "check it: url .*redis://"),
             ({"KIND": "redis", "URL": "redis+sentinel://h:1/name"}, "not sentinels"),
             ({"KIND": "rabbitmq", "URL": "amqp://u:canary@h:port/"}, "check it: url amqp://.*: write it as amqp"),

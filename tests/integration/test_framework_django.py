@@ -208,7 +208,10 @@ MISTAKES = {
     "a class": ({"TASKER_HEALTH": "site_health.Health"}, "is a class; name a Health, or a function that returns one"),
     "raises": ({"TASKER_HEALTH": "site_health.breaks"}, "it raised ValueError: no luck; correct it"),
     "checks as a string": ({"TASKER_HEALTH_CHECKS": "system"}, "TASKER_HEALTH_CHECKS = a str: allowed: a list of some"),
-    "unknown check": ({"TASKER_HEALTH_CHECKS": ["sistem"]}, "'sistem': unknown kind; allowed: databases, caches,"),
+    "unknown check": (
+        {"TASKER_HEALTH_CHECKS": ["sistem"]},
+        "TASKER_HEALTH_CHECKS = 'sistem': allowed: a list of some of databases, caches,",
+    ),
     "not installed": (
         {"INSTALLED_APPS": []},
         "urls: not installed; add 'tasker_health.frameworks.django' to INSTALLED",

@@ -80,5 +80,5 @@ class CheckSettings(Group):
     def _fits_its_kind(self) -> Self:
         strange = self.model_fields_set - _EVERYWHERE - _OF_KIND[self.kind]
         if strange:
-            raise ValueError(f"{', '.join(sorted(strange))}: not of kind {self.kind}; remove it, or correct the kind")
+            raise ValueError(f"{min(strange)}: not of kind {self.kind}; remove it, or correct the kind")
         return self

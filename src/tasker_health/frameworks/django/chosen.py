@@ -49,6 +49,9 @@ def _named(path: Any) -> Health:
 
 
 def _kinds(value: Any) -> Sequence[Any]:
+    allowed = f"allowed: a list of some of {', '.join(KINDS)}"
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise SettingsError(CHECKS, f"a {type(value).__name__}", f"allowed: a list of some of {', '.join(KINDS)}")
+        raise SettingsError(CHECKS, f"a {type(value).__name__}", allowed)
+    if unknown := [each for each in value if each not in KINDS]:
+        raise SettingsError(CHECKS, repr(unknown[0]), allowed)
     return value
