@@ -210,7 +210,7 @@ MISTAKES = {
     "checks as a string": ({"TASKER_HEALTH_CHECKS": "system"}, "TASKER_HEALTH_CHECKS = a str: allowed: a list of some"),
     "unknown check": (
         {"TASKER_HEALTH_CHECKS": ["sistem"]},
-        "TASKER_HEALTH_CHECKS = 'sistem': allowed: a list of some of databases, caches,",
+        "CHECKS = 'sistem': allowed: a list of some of databases, caches,",
     ),
     "not installed": (
         {"INSTALLED_APPS": []},
