@@ -68,6 +68,7 @@ class Plan:
         readiness: Who asks `/ready`.
         liveness: Who asks `/live`.
         agent_port: Where the guard answers HAProxy's agent-check; `None`: nowhere.
+        tls: Whether `port` speaks HTTPS. The guard's never does.
     """
 
     name: str
@@ -80,11 +81,17 @@ class Plan:
     readiness: Prober = READINESS
     liveness: Prober = LIVENESS
     agent_port: int | None = None
+    tls: bool = False
 
     @property
     def probe_port(self) -> int:
         """Where probers ask: the guard, which answers when the application cannot."""
         return self.port if self.guard_port is None else self.guard_port
+
+    @property
+    def probe_scheme(self) -> str:
+        """What is spoken where probers ask: `http` or `https`."""
+        return "https" if self.tls and self.guard_port is None else "http"
 
     @property
     def live_path(self) -> str:
@@ -105,6 +112,11 @@ class Plan:
     def status_path(self) -> str:
         """Path of the status, which no prober asks."""
         return f"{self.prefix}/health/status"
+
+    @property
+    def metrics_path(self) -> str:
+        """Path of the metrics for Prometheus."""
+        return f"{self.prefix}/metrics"
 
     @property
     def grace_seconds(self) -> int:
@@ -144,6 +156,7 @@ def plan_of(settings: Settings, *, readiness: Prober = READINESS, liveness: Prob
             readiness=readiness,
             liveness=liveness,
             agent_port=agent_port,
+            tls=server.tls_certificate_file is not None,
         )
     )
 
