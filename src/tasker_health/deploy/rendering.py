@@ -21,7 +21,7 @@ def render(template: str, **values: object) -> str:
     """Return *template*, such as `nginx/nginx.conf`, with *values*.
 
     The filter `quoted` writes text as YAML, JSON and TOML quote it alike; `number` a figure without a point it does not
-    need.
+    need; `duration` seconds as HAProxy and NGINX read them, which know no point.
 
     Raises:
         jinja2.UndefinedError: It uses a value that is not given.
@@ -46,4 +46,9 @@ def _environment() -> Environment:
     )
     made.filters["quoted"] = json.dumps
     made.filters["number"] = lambda figure: f"{figure:g}"
+    made.filters["duration"] = _duration
     return made
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:g}s" if seconds == int(seconds) else f"{round(seconds * 1000)}ms"

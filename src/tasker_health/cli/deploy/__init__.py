@@ -8,3 +8,8 @@ from __future__ import annotations
 import typer
 
 app = typer.Typer(help="Write what an operator needs, made from the settings in force.", no_args_is_help=True)
+
+from tasker_health.cli.deploy import (  # noqa: E402 -- they add their commands to what is above
+    haproxy,  # noqa: F401
+    nginx,  # noqa: F401
+)

@@ -28,6 +28,10 @@ Servers = Annotated[
         " settings. Unset: 127.0.0.1 and server.port.",
     ),
 ]
+Listen = Annotated[str, typer.Option("--listen", help="Where the balancer listens: PORT, or ADDRESS:PORT.")]
+RequestTimeout = Annotated[
+    float, typer.Option("--request-timeout", help="Seconds that the balancer waits for the answer to a request.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
 
