@@ -19,6 +19,7 @@ from tasker_health.grpc.endpoint import GrpcEndpoint
 from tasker_health.loading import load_settings
 from tasker_health.model import Liveness, Readiness, Startup, StatusReport
 from tasker_health.monitor import Monitor
+from tasker_health.notification import Notification
 from tasker_health.registry import Registry
 from tasker_health.settings import Settings
 from tasker_health.termination import Termination
@@ -82,6 +83,7 @@ class Health(Registry):
         self._guarded: Guarded | None = None
         self._bridge: Bridge | None = None
         self._background: Background | None = None
+        self._notification = Notification(self.settings.server.drain_seconds)
         self._add_built_in(cache)
 
     def wait_for(self, name: str) -> Callable[[], None]:
@@ -119,7 +121,8 @@ class Health(Registry):
     async def start(self, *, thread: bool = False) -> None:
         """Start on the running event loop, with the guard and gRPC where `guard.enabled` and `grpc.enabled` say so.
 
-        Without either it is optional: the first question starts what it needs.
+        Without either it is optional: the first question starts what it needs. A service manager such as systemd, where
+        it wants to be told, is told from here on.
 
         Args:
             thread: The event loop is that of a thread beside an application that has none.
@@ -128,6 +131,7 @@ class Health(Registry):
             ConfigurationError: The port of the guard or of gRPC cannot be had.
         """
         await self.monitor.start()
+        self._notification.start(self.monitor.startup, self.monitor.ready)
         self.open_guard(thread=thread)
         if self._guarded is not None:
             self._guarded.start()
@@ -135,6 +139,7 @@ class Health(Registry):
 
     async def stop(self) -> None:
         """Close every connection, end gRPC and the guard; the next question starts again."""
+        await self._notification.stop()
         await self.grpc.stop()
         guarded, self._guarded = self._guarded, None
         if guarded is not None:
@@ -145,6 +150,7 @@ class Health(Registry):
         """Be not ready from now on (`draining`), while everything else goes on."""
         self.monitor.drain()
         self.grpc.drain()
+        self._notification.drain()
         if self._guarded is not None:
             await self._guarded.drain()
 
@@ -176,9 +182,14 @@ class Health(Registry):
         """
         from tasker_health.web.asgi import AsgiSkin
 
-        termination = Termination.of(self.settings)
         return AsgiSkin(
-            self.endpoints, app, start=self.start, stop=self.stop, drain=self.drain, termination=termination
+            self.endpoints,
+            app,
+            start=self.start,
+            stop=self.stop,
+            drain=self.drain,
+            termination=Termination.of(self.settings),
+            hold=self._notification.hold,
         )
 
     def wsgi(self, app: WsgiApp | None = None) -> WsgiSkin:
@@ -253,6 +264,7 @@ class Health(Registry):
         leave_to_parent(self._guarded)
         self._guarded = None
         self.grpc.forget()
+        self._notification.forget()
         self.monitor.forget()
 
     def _add_built_in(self, cache: Cache | None) -> None:

@@ -29,6 +29,7 @@ class AsgiSkin:
         stop: Awaited when the server stops.
         drain: Awaited when it begins to stop.
         termination: Has it drained before the server gets SIGTERM; `None`: the server does so itself.
+        hold: Told `True` before *app* starts, and `False` when it has.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class AsgiSkin:
         stop: Hook,
         drain: Hook,
         termination: Termination | None = None,
+        hold: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._endpoints = endpoints
         self._at_once = endpoints.at_once
@@ -48,6 +50,7 @@ class AsgiSkin:
         self._stop = stop
         self._drain = drain
         self._termination = termination
+        self._hold = hold
         self._is_draining = endpoints.is_draining
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -105,6 +108,7 @@ class AsgiSkin:
         raises later has failed to start or to stop, which is the server's to judge.
         """
         startup: Message | None = await receive()
+        self._hold(self._app is not None)
         try:
             await self.begin()
         except Exception as error:  # noqa: BLE001 -- the server is told, or it would wait for ever
@@ -124,6 +128,7 @@ class AsgiSkin:
             phase = message["type"]
             if phase != "lifespan.startup.complete":
                 await self.end()
+            self._hold(False)  # noqa: FBT003 -- it is switched on and off
             await send(message)
 
         try:
@@ -134,6 +139,7 @@ class AsgiSkin:
             if phase:
                 await self.end()
                 raise
+        self._hold(False)  # noqa: FBT003 -- as above
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.end()
