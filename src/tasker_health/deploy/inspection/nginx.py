@@ -1,0 +1,172 @@
+"""Reads nginx.conf: what is passed on to the health endpoints, and what is tried at another server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from tasker_health.deploy.inspection.duration import seconds_of
+from tasker_health.deploy.inspection.facts import Balancer, Facts, Means, Probe, Role, Server, Written
+from tasker_health.deploy.inspection.faults import Place
+from tasker_health.deploy.plan import Prober
+from tasker_health.errors import ConfigurationError
+
+DEEPEST = 50
+_READ_SECONDS = 60.0
+_TOKEN = re.compile(
+    r"""\s+|\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{[^}\n]*\}|[^\s{};"'\\])+|.""", re.DOTALL
+)
+_BEGINS = {
+    *("user", "worker_processes", "pid", "error_log", "events", "http", "upstream", "server", "location", "include"),
+    *("load_module", "daemon", "map", "proxy_pass", "worker_rlimit_nofile", "pcre_jit", "env", "master_process"),
+    *("limit_req_zone", "log_format", "stream", "access_log"),
+}
+
+
+@dataclass
+class _Directive:
+    name: str
+    words: list[str]
+    place: Place
+    block: list[_Directive] = field(default_factory=list)
+
+
+def is_nginx(text: str) -> bool:
+    """Whether *text* begins as a configuration of NGINX does."""
+    words = [word for each in _TOKEN.finditer(text[:100_000]) if (word := each[0]).strip() and word[:1] != "#"][:30]
+    return bool(words) and words[0] in _BEGINS and (";" in words or "{" in words)
+
+
+def read(text: str, file: str) -> Facts:
+    """Return what *text* says: one balancer for all of it.
+
+    Raises:
+        ConfigurationError: Its braces do not match.
+    """
+    top = _parsed(text, file)
+    passed = list(_locations(top, {}))
+    servers = tuple(_servers(top))
+    relaying = [location for location in passed if location.probes]
+    retries = [each for each in _all(top) if each.name == "proxy_next_upstream" and "non_idempotent" in each.words]
+    never = [_written(each) for each in _all(top) if each.name == "server" and "max_fails=0" in each.words]
+    never += [
+        Written("proxy_next_upstream off", each.next_upstream.place)
+        for each in passed
+        if each not in relaying and each.next_upstream and each.next_upstream.words == ["off"]
+    ]
+    balancer = Balancer(
+        software="nginx",
+        name="nginx",
+        place=Place(file, 1),
+        probes=tuple(probe for location in relaying for probe in location.probes),
+        servers=servers,
+        retries=_written(retries[0]) if retries else None,
+        never_out=tuple(dict.fromkeys(never)),
+    )
+    return Facts(balancers=(balancer,))
+
+
+def _parsed(text: str, file: str) -> list[_Directive]:
+    top: list[_Directive] = []
+    open_blocks = [top]
+    words: list[str] = []
+    line = began = 1
+    for token in _TOKEN.finditer(text):
+        word = token[0]
+        if word in {"{", ";"}:
+            if words:
+                made = _Directive(words[0], [each.strip("\"'") for each in words[1:]], Place(file, began))
+                open_blocks[-1].append(made)
+                if word == "{":
+                    open_blocks.append(made.block)
+            words = []
+        elif word == "}":
+            words = []
+            open_blocks.pop()
+        elif word.strip() and not word.startswith("#"):
+            began = began if words else line
+            words.append(word)
+        line += word.count("\n")
+        if not 0 < len(open_blocks) <= DEEPEST:
+            raise ConfigurationError(f"{file}:{line}: a brace too many; nginx -t tells more")
+    if len(open_blocks) > 1:
+        raise ConfigurationError(f"{file}:{line}: a brace is missing; nginx -t tells more")
+    return top
+
+
+def _all(block: list[_Directive]) -> Iterator[_Directive]:
+    for each in block:
+        yield each
+        yield from _all(each.block)
+
+
+def _written(directive: _Directive) -> Written:
+    return Written(" ".join([directive.name, *directive.words]), directive.place)
+
+
+def _servers(top: list[_Directive]) -> Iterator[Server]:
+    for upstream in (each for each in _all(top) if each.name == "upstream"):
+        for server in (each for each in upstream.block if each.name == "server" and each.words):
+            yield Server(name=server.words[0], place=server.place, port=server.words[0].rpartition(":")[2])
+
+
+@dataclass(eq=False)
+class _Location:
+    probes: list[Probe]
+    next_upstream: _Directive | None
+
+
+def _locations(block: list[_Directive], above: dict[str, _Directive]) -> Iterator[_Location]:
+    """Yield every place that passes requests on, with what is in force there."""
+    here = above | {each.name: each for each in block if not each.block and each.name != "server"}
+    for each in block:
+        if each.name == "location":
+            inside = {inner.name: inner for inner in each.block}
+            if "proxy_pass" in inside:
+                force = here | inside
+                yield _Location(list(_probes(each, force)), force.get("proxy_next_upstream"))
+        yield from _locations(each.block, here)
+
+
+def _probes(location: _Directive, force: dict[str, _Directive]) -> Iterator[Probe]:
+    to = force["proxy_pass"]
+    target = urlsplit(to.words[0]) if to.words and "$" not in to.words[0] and "]" not in to.words[0] else None
+    if target is None:
+        return
+    is_pattern = any(word in {"~", "~*"} for word in location.words)
+    path = target.path or ("" if is_pattern else location.words[-1] if location.words else "")
+    patience = force.get("proxy_read_timeout")
+    seconds = seconds_of(patience.words[0]) if patience and patience.words else None
+    usual = {"timeout_seconds": patience.place if patience else to.place}
+    reads = _READ_SECONDS if seconds is None else seconds
+    secure = target.scheme == "https"
+    if "/health" in path and not path.endswith("/"):
+        yield Probe(
+            thing=f"location {location.words[-1]}",
+            place=location.place,
+            role=Role.RELAYED,
+            means=Means.HTTP,
+            path=Written(path, to.place),
+            secure=secure,
+            figures=Prober(timeout_seconds=reads),
+            named=usual,
+        )
+    plus = force.get("health_check")
+    if plus is not None:
+        given = dict(word.split("=", 1) for word in plus.words if "=" in word)
+        fails = given.get("fails", "")
+        yield Probe(
+            thing="health_check",
+            place=plus.place,
+            role=Role.BALANCER,
+            means=Means.HTTP,
+            path=Written(given.get("uri", "/").partition("?")[0], plus.place),
+            port=Written(given["port"], plus.place) if "port" in given else None,
+            secure=secure,
+            figures=Prober(
+                0, seconds_of(given.get("interval", "")) or 5, reads, int(fails[:9]) if fails.isdigit() else 1
+            ),
+            named=usual,
+        )

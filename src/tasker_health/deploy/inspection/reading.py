@@ -1,0 +1,109 @@
+"""Reads files of any kind that is known, told apart by what is in them, and has them judged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tasker_health.deploy.inspection import compose, dockerfile, haproxy, kubernetes, nginx, systemd
+from tasker_health.deploy.inspection.facts import Facts
+from tasker_health.deploy.inspection.faults import Fault
+from tasker_health.deploy.inspection.judgement import judge
+from tasker_health.deploy.inspection.service import SettingsWith
+from tasker_health.deploy.inspection.tree import documents
+from tasker_health.errors import ConfigurationError
+
+LARGEST_BYTES = 8 << 20
+STANDARD_INPUT = "-"
+
+READERS = (
+    (dockerfile.is_dockerfile, dockerfile.read),
+    (systemd.is_systemd, systemd.read),
+    (haproxy.is_haproxy, haproxy.read),
+    (nginx.is_nginx, nginx.read),
+)
+_YAML_READERS = ((kubernetes.is_kubernetes, kubernetes.read), (compose.is_compose, compose.read))
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        faults: In the order of the files and their lines.
+        notes: What could not be known.
+        unread: Files that say nothing that can be judged, with why: one line each.
+    """
+
+    faults: list[Fault]
+    notes: list[str]
+    unread: list[str]
+
+
+def inspect(files: Sequence[str], settings_with: SettingsWith) -> Inspection:
+    """Return what is wrong in *files* for the service of *settings_with*; `-` is standard input.
+
+    Raises:
+        ConfigurationError: The settings in force cannot work.
+    """
+    settings_with({})
+    read: list[Facts] = []
+    unread: list[str] = []
+    for file in dict.fromkeys(files):
+        try:
+            read.append(facts_of(*_text(file)))
+        except ConfigurationError as error:
+            unread.append(str(error))
+    faults, any_of_ours = judge(read, settings_with)
+    notes = [note for facts in read for note in facts.notes]
+    if read and not any_of_ours:
+        notes.append(f"{', '.join(files)}: nothing of this service in it, and nothing was judged")
+    return Inspection(faults, notes, unread)
+
+
+def facts_of(text: str, file: str) -> Facts:
+    """Return what *text* says.
+
+    Raises:
+        ConfigurationError: It is of no kind that is known, or cannot be read.
+    """
+    for is_of_kind, read in READERS:
+        if is_of_kind(text):
+            return read(text, file)
+    trees, faults = documents(text, file)
+    trees = [each for each in trees if each.keys]
+    for is_kind, read_trees in _YAML_READERS:
+        if trees and is_kind(trees):
+            facts = read_trees(trees)
+            return replace(facts, faults=(*facts.faults, *faults))
+    known = "Kubernetes, compose, Dockerfile, HAProxy, NGINX, systemd"
+    raise ConfigurationError(f"{file}: of no kind that is known; known are {known}")
+
+
+def _text(file: str) -> tuple[str, str]:
+    """Return the text of *file* and what to call it.
+
+    Raises:
+        ConfigurationError: It cannot be read, is no text, or larger than a manifest can be.
+    """
+    name = "standard input" if file == STANDARD_INPUT else file
+    try:
+        if file == STANDARD_INPUT:
+            raw = sys.stdin.buffer.read(LARGEST_BYTES + 1)
+        else:
+            path = Path(file)
+            if path.is_dir():
+                raise ConfigurationError(f"{name}: is a folder; name the files in it")
+            with path.open("rb") as opened:
+                raw = opened.read(LARGEST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        words = getattr(error, "strerror", None) or "no path"
+        raise ConfigurationError(f"{name}: {words}; name a file that can be read") from None
+    if len(raw) > LARGEST_BYTES:
+        raise ConfigurationError(f"{name}: larger than {LARGEST_BYTES >> 20} MiB; give the manifest alone")
+    try:
+        return raw.decode("utf-8-sig"), name
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{name}: is no text; name a manifest") from None
