@@ -10,6 +10,7 @@ import typer
 app = typer.Typer(help="Write what an operator needs, made from the settings in force.", no_args_is_help=True)
 
 from tasker_health.cli.deploy import (  # noqa: E402 -- they add their commands to what is above
+    check,  # noqa: F401
     haproxy,  # noqa: F401
     nginx,  # noqa: F401
 )
