@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import struct
 import time
+from pathlib import Path
 
 from server import wait_until
 
@@ -87,5 +87,4 @@ class ServiceManager:
         """Be gone."""
         self._socket.close()
         if self.address[0] != "@":
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.address)
+            Path(self.address).unlink(missing_ok=True)
