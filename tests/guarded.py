@@ -131,7 +131,8 @@ class Guarded:
             (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
         self.address = listener.getsockname()[:2]
-        passed = [self.memory.descriptor, listener.fileno(), *([options["lifeline"]] if "lifeline" in options else [])]
+        sockets = [options[name] for name in ("lifeline", "agent") if name in options]
+        passed = [self.memory.descriptor, listener.fileno(), *sockets]
         words = {
             "memory": self.memory.descriptor,
             "listen": listener.fileno(),

@@ -8,13 +8,15 @@ import socket
 from tasker_health.errors import ConfigurationError
 
 
-def listen(host: str, port: int, group: str) -> socket.socket:
+def listen(host: str, port: int, group: str, name: str = "port") -> socket.socket:
     """Return a socket that listens at *host* and *port*; *group* is that of the settings which name them.
+
+    The setting of the port is called *name*.
 
     Raises:
         ConfigurationError: The address is taken, not allowed, or not of this machine.
     """
-    return _opened(host, port, group, shared=False, listens=True)
+    return _opened(host, port, group, name, shared=False, listens=True)
 
 
 def bound(host: str, port: int, group: str, *, shared: bool = False) -> socket.socket:
@@ -29,10 +31,10 @@ def bound(host: str, port: int, group: str, *, shared: bool = False) -> socket.s
     Raises:
         ConfigurationError: As of `listen`.
     """
-    return _opened(host, port, group, shared=shared, listens=False)
+    return _opened(host, port, group, "port", shared=shared, listens=False)
 
 
-def _opened(host: str, port: int, group: str, *, shared: bool, listens: bool) -> socket.socket:
+def _opened(host: str, port: int, group: str, name: str, *, shared: bool, listens: bool) -> socket.socket:
     server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
@@ -42,7 +44,7 @@ def _opened(host: str, port: int, group: str, *, shared: bool, listens: bool) ->
             server.listen(2048)
     except OSError as error:
         server.close()
-        raise _why_not(host, port, group, error) from None
+        raise _why_not(host, port, group, name, error) from None
     except (ValueError, TypeError):  # what no name can be encoded from
         server.close()
         raise ConfigurationError(f"{group}.host = {host!r}: no host name; name an address of this machine") from None
@@ -50,10 +52,11 @@ def _opened(host: str, port: int, group: str, *, shared: bool, listens: bool) ->
     return server
 
 
-def _why_not(host: str, port: int, group: str, error: OSError) -> ConfigurationError:
+def _why_not(host: str, port: int, group: str, name: str, error: OSError) -> ConfigurationError:
     if error.errno == errno.EADDRINUSE:
-        remedy = f"the port is in use; end what listens there or choose another with TASKER_{group.upper()}__PORT"
-        return ConfigurationError(f"{group}.port = {port}: {remedy}")
+        variable = f"TASKER_{group.upper()}__{name.upper()}"
+        remedy = f"the port is in use; end what listens there or choose another with {variable}"
+        return ConfigurationError(f"{group}.{name} = {port}: {remedy}")
     if error.errno == errno.EACCES:
-        return ConfigurationError(f"{group}.port = {port}: not permitted; choose one above 1023")
+        return ConfigurationError(f"{group}.{name} = {port}: not permitted; choose one above 1023")
     return ConfigurationError(f"{group}.host = {host!r}: {error.strerror}; name an address of this machine")

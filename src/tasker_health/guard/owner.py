@@ -122,32 +122,39 @@ class Guard:
         return True
 
     def _spawn(self, lifeline: socket.socket) -> None:
-        with listen(self._host, self._settings.guard.port, "guard") as listener:
+        agent_port = self._settings.guard.agent_port
+        with contextlib.ExitStack() as opened:
+            listener = opened.enter_context(listen(self._host, self._settings.guard.port, "guard"))
+            agent = None
+            if agent_port is not None:
+                agent = opened.enter_context(listen(self._host, agent_port, "guard", "agent_port"))
             host, port = listener.getsockname()[:2]
             self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}{self._settings.server.prefix}/health"
             memory = Memory.create()
             self._use(memory)
-            handed = (memory.descriptor, listener.fileno(), lifeline.fileno())
+            handed = {"memory": memory.descriptor, "listen": listener.fileno(), "lifeline": lifeline.fileno()}
+            if agent is not None:
+                handed["agent"] = agent.fileno()
             self._process = subprocess.Popen(  # noqa: S603 -- our own interpreter and our own words
-                [sys.executable, "-S", "-E", "-s", "-P", "-c", _START, *self._words(*handed)],
-                pass_fds=handed,
+                [sys.executable, "-S", "-E", "-s", "-P", "-c", _START, *self._words(handed)],
+                pass_fds=list(handed.values()),
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
             )
         self._pidfd = os.pidfd_open(self._process.pid)
 
-    def _words(self, memory: int, listener: int, lifeline: int) -> list[str]:
+    def _words(self, handed: dict[str, int]) -> list[str]:
         health = self._settings.health
         words = {
-            "memory": memory,
-            "listen": listener,
-            "lifeline": lifeline,
+            **handed,
             "owner": os.getpid(),
             "prefix": self._settings.server.prefix,
             "service": health.service_name,
             "stall_seconds": health.liveness_stall_seconds,
             "policy": health.liveness_policy,
             "report_max_age_seconds": report_max_age_seconds(self._settings),
+            "heartbeat_seconds": health.heartbeat_seconds,
+            "lag_warning_seconds": health.loop_lag_warning_seconds,
         }
         source = str(Path(__file__).resolve().parents[2])
         return [source, *(f"{name}={value}" for name, value in words.items())]

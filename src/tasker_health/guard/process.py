@@ -5,7 +5,9 @@ name. Standard library only, and as little of it as can be: what is imported her
 
 `memory` and `listen` are descriptors: of the shared memory, and of the listening socket of probers. `owner` is the
 process that started it. `prefix`, `service`, `stall_seconds`, `policy` (`all` or `any`) and `report_max_age_seconds`
-come from the settings. `lifeline` is optional: the descriptor of the listening socket of sibling workers.
+come from the settings. `lifeline` is optional: the descriptor of the listening socket of sibling workers. So is
+`agent`, the descriptor of the socket on which HAProxy's agent-check is answered, with `heartbeat_seconds` and
+`lag_warning_seconds`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ from tasker_health.guard.memory import SLOTS, Memory
 from tasker_health.guard.reports import Reports
 from tasker_health.guard.watch import SECOND, Watch
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tasker_health.guard.agent_port import AgentPort
+
 _TICK_SECONDS = 0.25
 _LOOK_NS = 5_000_000
 _FOLLOW_NS = SECOND
@@ -32,6 +38,7 @@ _PAUSE_NS = SECOND
 _MOST_EVENTS = 256
 _MOST_CONNECTIONS, _FEWEST_CONNECTIONS = 4096, 16
 _KEPT_DESCRIPTORS = 2 * SLOTS + 64  # a worker has a pidfd and a lifeline; neither must be wanting for probers' sake
+_OF_THE_AGENT = 128
 
 
 def main() -> None:
@@ -63,12 +70,14 @@ class GuardProcess:
         )
         reports = Reports(self._watch, options["service"], float(options["report_max_age_seconds"]))
         self._answers = Answers(reports, options["prefix"])
+        kept = _KEPT_DESCRIPTORS + (_OF_THE_AGENT if "agent" in options else 0)
         self._connections = Connections(
-            int(options["listen"]), self._poller, self._answers, self._log, most=_most_connections()
+            int(options["listen"]), self._poller, self._answers, self._log, most=_most_connections(kept)
         )
         self._lifeline = (
             Lifeline(int(options["lifeline"]), memory.descriptor, self._poller) if "lifeline" in options else None
         )
+        self._agent = _agent_port(options, self._poller, self._watch, reports) if "agent" in options else None
         self._ran_at = self._looked_at = self._followed_at = 0
         self._seen = b""
 
@@ -83,11 +92,13 @@ class GuardProcess:
             if now - self._looked_at >= _LOOK_NS or self._memory.heads() != self._seen:
                 self._look(now)
             for descriptor in self._connections.serve(events, now):
-                self._serve_other(descriptor)
+                self._serve_other(descriptor, now)
             if now - self._followed_at >= _FOLLOW_NS:
                 self._followed_at = now
                 self._following.look_at_all()
                 self._connections.expire(now)
+                if self._agent is not None:
+                    self._agent.expire(now)
 
     def _notice_pause(self, now: int) -> None:
         """Judge nobody for the time in which this process did not run: stopped, frozen, suspended or starved.
@@ -107,22 +118,36 @@ class GuardProcess:
         self._seen = self._memory.heads()  # before it is looked at: what changes meanwhile is looked at again
         self._watch.look(now)
         self._answers.renew(now)
+        if self._agent is not None:
+            self._agent.look(now)
 
-    def _serve_other(self, descriptor: int) -> None:
+    def _serve_other(self, descriptor: int, now: int) -> None:
+        if self._agent is not None and self._agent.serve(descriptor, now):
+            return
         if self._lifeline is not None and self._lifeline.serve(descriptor):
             return
         if self._following.look_behind(descriptor):
             self._look(time.monotonic_ns())
 
 
-def _most_connections() -> int:
-    """Return how many connections may be open, after asking the kernel for what is allowed."""
-    wanted = _MOST_CONNECTIONS + _KEPT_DESCRIPTORS
+def _agent_port(options: dict[str, str], poller: select.epoll, watch: Watch, reports: Reports) -> AgentPort:
+    # Imported only where it is asked for: whoever has no agent holds nothing of it in memory.
+    from tasker_health.guard.agent import Agent
+    from tasker_health.guard.agent_port import AgentPort
+    from tasker_health.guard.load import Load
+
+    load = Load(watch, float(options["heartbeat_seconds"]), float(options["lag_warning_seconds"]))
+    return AgentPort(int(options["agent"]), poller, Agent(watch, reports, load))
+
+
+def _most_connections(kept: int) -> int:
+    """Return how many connections may be open beside *kept* descriptors, as the kernel allows when it is asked."""
+    wanted = _MOST_CONNECTIONS + kept
     allowed, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if 0 <= allowed < wanted:
         allowed = wanted if at_most < 0 else min(wanted, at_most)
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, at_most))
-    return max(_FEWEST_CONNECTIONS, min(wanted, allowed if allowed >= 0 else wanted) - _KEPT_DESCRIPTORS)
+    return max(_FEWEST_CONNECTIONS, min(wanted, allowed if allowed >= 0 else wanted) - kept)
 
 
 def _name(name: str) -> None:
