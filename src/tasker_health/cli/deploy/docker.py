@@ -1,0 +1,29 @@
+"""`tasker-health deploy docker`: an image of the service, with a health check."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tasker_health.cli.deploy import app
+from tasker_health.cli.deploy.common import Config, Force, Output, hand_over
+
+
+@app.command()
+def docker(
+    config: Config = None,
+    output: Output = None,
+    application: Annotated[
+        str | None,
+        typer.Option("--app", metavar="MODULE:NAME", help="An ASGI application of yours, in place of `serve`."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a Dockerfile and what belongs to it."""
+    from tasker_health.deploy.docker import DOCKER, render
+    from tasker_health.deploy.plan import plan_of
+    from tasker_health.loading import load_settings
+
+    plan = plan_of(load_settings(config), liveness=DOCKER)
+    hand_over(render(plan, app=application), output, force=force)
