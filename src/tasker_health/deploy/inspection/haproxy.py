@@ -135,7 +135,7 @@ def _probe(asking: Written | None, server: Server, own: dict[str, str], lines: l
     connect = next((words for words, _ in lines if words[:2] == ["http-check", "connect"]), [])
     port = own.get("port") or (connect[connect.index("port") + 1] if "port" in connect[:-1] else server.port)
     fall = own.get("fall", "")
-    named = {"period_seconds": server.place} | ({"timeout_seconds": patience[1]} if patience else {})
+    named = {"period_seconds": server.place, "timeout_seconds": patience[1] if patience else server.place}
     return Probe(
         thing="option httpchk" if asking else "check",
         place=asking.place if asking else server.place,

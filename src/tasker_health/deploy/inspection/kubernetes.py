@@ -42,17 +42,27 @@ def is_kubernetes(trees: list[Tree]) -> bool:
     return any(tree.words("kind") and tree.words("apiVersion") for tree in trees)
 
 
-def read(trees: list[Tree]) -> Facts:
-    """Return what *trees* say."""
+def config_maps(trees: list[Tree]) -> dict[str, Tree]:
+    """Return the ConfigMaps of *trees* by their names."""
+    return {each.words("metadata", "name"): each for each in _objects(trees) if each.words("kind") == "ConfigMap"}
+
+
+def read(trees: list[Tree], maps: dict[str, Tree]) -> Facts:
+    """Return what *trees* say, with *maps* for what they take from there."""
     objects = list(_objects(trees))
-    maps = {each.words("metadata", "name"): each for each in objects if each.words("kind") == "ConfigMap"}
     workloads: list[Workload] = []
     notes: list[str] = []
     for each in objects:
         path = _TEMPLATES.get(each.words("kind"))
         template = each.at(*path) if path is not None else None
-        if template is not None and template.at("spec") is not None:
-            workloads.append(_workload(each, template, maps, notes))
+        if template is None or template.at("spec") is None:
+            continue
+        if any(not one.words("image") for one in template.list_at("spec", "containers")):
+            notes.append(
+                f"{each.place}: a patch, which is not judged; kubectl kustomize ... | tasker-health deploy check -"
+            )
+            continue
+        workloads.append(_workload(each, template, maps, notes))
     return Facts(workloads=tuple(workloads), notes=tuple(dict.fromkeys(notes)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from tasker_health.deploy.inspection.duration import seconds_of
 from tasker_health.deploy.inspection.facts import Balancer, Facts, Means, Probe, Role, Server, Written
@@ -47,21 +47,21 @@ def read(text: str, file: str) -> Facts:
     """
     top = _parsed(text, file)
     passed = list(_locations(top, {}))
-    servers = tuple(_servers(top))
     relaying = [location for location in passed if location.probes]
+    serving = [location for location in passed if not location.probes]
     retries = [each for each in _all(top) if each.name == "proxy_next_upstream" and "non_idempotent" in each.words]
-    never = [_written(each) for each in _all(top) if each.name == "server" and "max_fails=0" in each.words]
+    never = list(_kept_in(top, {location.target for location in serving}))
     never += [
         Written("proxy_next_upstream off", each.next_upstream.place)
-        for each in passed
-        if each not in relaying and each.next_upstream and each.next_upstream.words == ["off"]
+        for each in serving
+        if each.next_upstream is not None and each.next_upstream.words == ["off"]
     ]
     balancer = Balancer(
         software="nginx",
         name="nginx",
         place=Place(file, 1),
         probes=tuple(probe for location in relaying for probe in location.probes),
-        servers=servers,
+        servers=tuple(_servers(top)),
         retries=_written(retries[0]) if retries else None,
         never_out=tuple(dict.fromkeys(never)),
     )
@@ -112,8 +112,17 @@ def _servers(top: list[_Directive]) -> Iterator[Server]:
             yield Server(name=server.words[0], place=server.place, port=server.words[0].rpartition(":")[2])
 
 
+def _kept_in(top: list[_Directive], targets: set[str]) -> Iterator[Written]:
+    """Yield the servers that no failure takes out, of the upstreams that the application's requests go to."""
+    for upstream in (each for each in _all(top) if each.name == "upstream" and targets & set(each.words)):
+        for server in upstream.block:
+            if server.name == "server" and "max_fails=0" in server.words:
+                yield _written(server)
+
+
 @dataclass(eq=False)
 class _Location:
+    target: str
     probes: list[Probe]
     next_upstream: _Directive | None
 
@@ -126,13 +135,26 @@ def _locations(block: list[_Directive], above: dict[str, _Directive]) -> Iterato
             inside = {inner.name: inner for inner in each.block}
             if "proxy_pass" in inside:
                 force = here | inside
-                yield _Location(list(_probes(each, force)), force.get("proxy_next_upstream"))
+                target = _target(force["proxy_pass"])
+                yield _Location(
+                    target.netloc if target else "", list(_probes(each, force)), force.get("proxy_next_upstream")
+                )
         yield from _locations(each.block, here)
+
+
+def _target(proxy_pass: _Directive) -> SplitResult | None:
+    """Return where requests are passed to; `None`: it is made of variables, or no URL."""
+    if not proxy_pass.words or "$" in proxy_pass.words[0]:
+        return None
+    try:
+        return urlsplit(proxy_pass.words[0])
+    except ValueError:
+        return None
 
 
 def _probes(location: _Directive, force: dict[str, _Directive]) -> Iterator[Probe]:
     to = force["proxy_pass"]
-    target = urlsplit(to.words[0]) if to.words and "$" not in to.words[0] and "]" not in to.words[0] else None
+    target = _target(to)
     if target is None:
         return
     is_pattern = any(word in {"~", "~*"} for word in location.words)

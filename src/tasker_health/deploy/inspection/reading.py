@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from tasker_health.deploy.inspection.facts import Facts
 from tasker_health.deploy.inspection.faults import Fault
 from tasker_health.deploy.inspection.judgement import judge
 from tasker_health.deploy.inspection.service import SettingsWith
-from tasker_health.deploy.inspection.tree import documents
+from tasker_health.deploy.inspection.tree import Tree, documents
 from tasker_health.errors import ConfigurationError
 
 LARGEST_BYTES = 8 << 20
@@ -24,7 +25,7 @@ READERS = (
     (haproxy.is_haproxy, haproxy.read),
     (nginx.is_nginx, nginx.read),
 )
-_YAML_READERS = ((kubernetes.is_kubernetes, kubernetes.read), (compose.is_compose, compose.read))
+_YAML = re.compile(r"""^[\s-]*["']?(?:apiVersion|kind|services)["']?\s*:|\A\s*\{""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -49,37 +50,68 @@ def inspect(files: Sequence[str], settings_with: SettingsWith) -> Inspection:
         ConfigurationError: The settings in force cannot work.
     """
     settings_with({})
-    read: list[Facts] = []
-    unread: list[str] = []
+    found = _Found()
     for file in dict.fromkeys(files):
         try:
-            read.append(facts_of(*_text(file)))
+            found.take(*_text(file))
         except ConfigurationError as error:
-            unread.append(str(error))
+            found.unread.append(str(error))
+    read = found.facts()
     faults, any_of_ours = judge(read, settings_with)
     notes = [note for facts in read for note in facts.notes]
     if read and not any_of_ours:
         notes.append(f"{', '.join(files)}: nothing of this service in it, and nothing was judged")
-    return Inspection(faults, notes, unread)
+    return Inspection(faults, notes, found.unread)
 
 
-def facts_of(text: str, file: str) -> Facts:
-    """Return what *text* says.
+def is_known(text: str) -> bool:
+    """Whether *text* is of a kind that can be judged."""
+    try:
+        _Found().take(text, "")
+    except ConfigurationError:
+        return False
+    return True
 
-    Raises:
-        ConfigurationError: It is of no kind that is known, or cannot be read.
-    """
-    for is_of_kind, read in READERS:
-        if is_of_kind(text):
-            return read(text, file)
-    trees, faults = documents(text, file)
-    trees = [each for each in trees if each.keys]
-    for is_kind, read_trees in _YAML_READERS:
-        if trees and is_kind(trees):
-            facts = read_trees(trees)
-            return replace(facts, faults=(*facts.faults, *faults))
-    known = "Kubernetes, compose, Dockerfile, HAProxy, NGINX, systemd"
-    raise ConfigurationError(f"{file}: of no kind that is known; known are {known}")
+
+class _Found:
+    """What was read so far; objects of Kubernetes wait until all are there, for they speak of one another."""
+
+    def __init__(self) -> None:
+        self.unread: list[str] = []
+        self._facts: list[Facts] = []
+        self._objects: list[tuple[int, list[Tree]]] = []
+
+    def take(self, text: str, file: str) -> None:
+        """Read *text*.
+
+        Raises:
+            ConfigurationError: It is of no kind that is known, or cannot be read.
+        """
+        for is_of_kind, read in READERS:
+            if is_of_kind(text):
+                self._facts.append(read(text, file))
+                return
+        known = "Kubernetes, compose, Dockerfile, HAProxy, NGINX, systemd"
+        unknown = ConfigurationError(f"{file}: of no kind that is known; known are {known}")
+        if not _YAML.search(text):
+            raise unknown
+        trees, faults = documents(text, file)
+        trees = [each for each in trees if each.keys]
+        if kubernetes.is_kubernetes(trees):
+            self._objects.append((len(self._facts), trees))
+            self._facts.append(Facts(faults=tuple(faults)))
+        elif compose.is_compose(trees):
+            self._facts.append(replace(compose.read(trees), faults=tuple(faults)))
+        else:
+            raise unknown
+
+    def facts(self) -> list[Facts]:
+        """Return what all texts say, in their order."""
+        maps = {name: each for _, trees in self._objects for name, each in kubernetes.config_maps(trees).items()}
+        facts = list(self._facts)
+        for number, trees in self._objects:
+            facts[number] = replace(kubernetes.read(trees, maps), faults=facts[number].faults)
+        return facts
 
 
 def _text(file: str) -> tuple[str, str]:
