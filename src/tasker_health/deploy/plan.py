@@ -52,6 +52,9 @@ READINESS = Prober(initial_delay_seconds=10, period_seconds=5, timeout_seconds=3
 LIVENESS = Prober(initial_delay_seconds=30, period_seconds=10, timeout_seconds=1)
 """The guide's numbers for liveness."""
 
+STARTUP = Prober(period_seconds=1, timeout_seconds=1, failure_threshold=60)
+"""Who asks `/startup` and holds the others back: a start may take a minute, and is seen within a second of its end."""
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -13,5 +13,6 @@ from tasker_health.cli.deploy import (  # noqa: E402 -- they add their commands 
     check,  # noqa: F401
     docker,  # noqa: F401
     haproxy,  # noqa: F401
+    kubernetes,  # noqa: F401
     nginx,  # noqa: F401
 )

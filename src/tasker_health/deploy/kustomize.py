@@ -1,0 +1,41 @@
+"""The plain manifests as a base, and one overlay to begin with."""
+
+from __future__ import annotations
+
+import json
+
+from tasker_health.deploy import Files
+from tasker_health.deploy.environment import Environment
+from tasker_health.deploy.kubernetes import resources, word
+from tasker_health.deploy.plan import Plan
+from tasker_health.deploy.rendering import render as rendered
+from tasker_health.deploy.workload import Workload
+
+
+def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
+    """Return `base/` with a file for each resource, and `overlays/example/`, which changes what is changed most often.
+
+    Raises:
+        ConfigurationError: *workload* contradicts itself or *plan*.
+    """
+    base = resources(plan, environment, workload)
+    image, tag = _named(workload.image or f"{plan.name}:1.0.0")
+    values = {
+        "files": list(base),
+        "name": word(plan.name),
+        "image": json.dumps(image),
+        "tag": json.dumps(tag),
+        "replicas": workload.replicas,
+    }
+    return {
+        "base/kustomization.yaml": rendered("kustomize/base.yaml", **values),
+        **{f"base/{name}": text for name, text in base.items()},
+        "overlays/example/kustomization.yaml": rendered("kustomize/overlay.yaml", **values),
+    }
+
+
+def _named(image: str) -> tuple[str, str]:
+    """Return the name of *image* as kustomize knows it, and its tag; a port of its registry is none."""
+    name = image.partition("@")[0]
+    before, colon, tag = name.rpartition(":")
+    return (before, tag) if colon and "/" not in tag else (name, "latest")
