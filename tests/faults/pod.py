@@ -23,19 +23,22 @@ LIVE, READY = "/tasker/health/live", "/tasker/health/ready"
 
 
 class Pod:
-    """`application.py` on uvicorn with a guard beside it.
+    """`application.py`, or another one of this folder, on uvicorn with a guard beside it.
 
     Args:
         url: Of the database that its readiness asks.
         cache_url: Of the cache that it shares with others; empty: none.
+        application: Which one.
+        like: The pod in whose place it comes, at the same ports.
+        variables: Of its environment, beside or in place of what all pods are told.
 
     Attributes:
         port: Of the application.
         guard_port: Of the guard.
     """
 
-    def __init__(self, url, cache_url=""):
-        self.port, self.guard_port = free_port(), free_port()
+    def __init__(self, url, cache_url="", *, application="application", like=None, **variables):
+        self.port, self.guard_port = (like.port, like.guard_port) if like else (free_port(), free_port())
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in `end`
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
         variables = {
@@ -45,10 +48,11 @@ class Pod:
             "TASKER_HEALTH__LIVENESS_STALL_SECONDS": str(STALL_SECONDS),
             "TASKER_DATABASE__URL": url,
             **({"TASKER_CACHE__URL": cache_url} if cache_url else {}),
+            **variables,
         }
         words = ["--app-dir", str(Path(__file__).parent), "--port", str(self.port), "--no-access-log"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "application:app", *words],
+            [sys.executable, "-m", "uvicorn", f"{application}:app", *words],
             env={**environment, **variables},
             stdout=self._log,
             stderr=self._log,

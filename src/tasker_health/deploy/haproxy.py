@@ -14,7 +14,7 @@ HAPROXY = Prober(period_seconds=2, timeout_seconds=1.5, success_threshold=2)
 """HAProxy's own period, and thresholds that one slip does not reach."""
 
 RETRIES = 2
-"""How often a request is tried again."""
+"""How often a request is tried again: once for each of two servers; where all answer 503, all are asked so often."""
 
 SLOW_START_SECONDS = 30
 """Over how long a server that comes back gets its full share."""
