@@ -19,6 +19,9 @@ DRAIN_MARGIN_SECONDS = 5
 GRACE_MARGIN_SECONDS = 10
 """How long a process may take to end once it serves no more: what it closes has deadlines of its own of 5 s."""
 
+WATCHDOG_MARGIN_SECONDS = 10
+"""How much longer than a stall a service manager waits: it was fed up to 5 s before the stall began."""
+
 _LONGEST_LABEL = 63
 
 
@@ -72,6 +75,7 @@ class Plan:
         liveness: Who asks `/live`.
         agent_port: Where the guard answers HAProxy's agent-check; `None`: nowhere.
         tls: Whether `port` speaks HTTPS. The guard's never does.
+        stall_seconds: How old the last heartbeat of a process is that is wedged.
     """
 
     name: str
@@ -85,6 +89,7 @@ class Plan:
     liveness: Prober = LIVENESS
     agent_port: int | None = None
     tls: bool = False
+    stall_seconds: float = 30
 
     @property
     def probe_port(self) -> int:
@@ -126,6 +131,11 @@ class Plan:
         """How long whoever stops the process waits before killing it."""
         return math.ceil(self.pre_stop_seconds + self.drain_seconds) + GRACE_MARGIN_SECONDS
 
+    @property
+    def watchdog_seconds(self) -> int:
+        """How long a service manager that is fed waits: the guard has told by then where a wedged process stands."""
+        return math.ceil(self.stall_seconds) + WATCHDOG_MARGIN_SECONDS
+
     def asked_by(self, readiness: Prober, liveness: Prober | None = None) -> Plan:
         """Return this plan for other probers.
 
@@ -160,6 +170,7 @@ def plan_of(settings: Settings, *, readiness: Prober = READINESS, liveness: Prob
             liveness=liveness,
             agent_port=agent_port,
             tls=server.tls_certificate_file is not None,
+            stall_seconds=health.liveness_stall_seconds,
         )
     )
 
