@@ -24,6 +24,7 @@ OF_THE_PROCESS = {
     "access/threads._OF_NO_GATE": "threads of those who ask a coordinator themselves: the process's, as is their bound",
     "web/page._resources": "two files of the package, read once; they are the same for all",
     "cli/commands.app": "of Typer: the commands, put together while they are imported",
+    "cli/deploy/__init__.app": "of Typer, as above",
     "cli/doctor.app": "of Typer, as above",
     "cli/token.app": "of Typer, as above",
     "__init__.__getattr__": "the shop window keeps what it has shown: a class, which is the same for all",
@@ -32,7 +33,19 @@ OF_THE_PROCESS = {
 """Every name at the level of a module whose value may change, and why that is not state of anybody's."""
 
 UNCHANGEABLE = {
-    *("BeforeValidator", "CheckResult", "Keys", "Ids", "Admission", "Facts", "Dialect", "Driver", "Path", "TypeVar"),
+    *(
+        "BeforeValidator",
+        "CheckResult",
+        "Keys",
+        "Ids",
+        "Admission",
+        "Facts",
+        "Dialect",
+        "Driver",
+        "Path",
+        "Prober",
+        "TypeVar",
+    ),
     *("bytes", "frozenset", "get_args", "logging.getLogger", "range", "re.compile", "sa.table", "str", "struct.Struct"),
     *("struct.pack", "tuple", "int.from_bytes", "ParamSpec", "StructMeta"),
     "CacheFault",  # a sentinel, compared by identity and never raised
