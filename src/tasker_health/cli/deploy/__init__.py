@@ -15,4 +15,5 @@ from tasker_health.cli.deploy import (  # noqa: E402 -- they add their commands 
     haproxy,  # noqa: F401
     kubernetes,  # noqa: F401
     nginx,  # noqa: F401
+    systemd,  # noqa: F401
 )

@@ -1,0 +1,42 @@
+"""`tasker-health deploy systemd`: a unit of the service, with systemd's watchdog."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tasker_health.cli.deploy import app
+from tasker_health.cli.deploy.common import Config, Force, Output, hand_over
+
+
+@app.command()
+def systemd(
+    config: Config = None,
+    output: Output = None,
+    application: Annotated[
+        str | None,
+        typer.Option("--app", metavar="MODULE:NAME", help="An ASGI application of yours, in place of `serve`."),
+    ] = None,
+    programs: Annotated[
+        str | None,
+        typer.Option("--programs", metavar="FOLDER", help="Where its programs lie; unset: /opt/<name>/bin."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write a unit that is ready when it says so, fed while it is alive, and allowed little."""
+    from tasker_health.deploy.plan import plan_of
+    from tasker_health.deploy.systemd import render, secrets_of
+    from tasker_health.loading import load_with_origins
+
+    settings, origins = load_with_origins(config)
+    plan = plan_of(settings)
+    files = render(
+        plan,
+        settings,
+        secrets=secrets_of(settings, origins),
+        app=application,
+        programs=programs,
+        has_config=config is not None,
+    )
+    hand_over(files, output, force=force)
