@@ -52,6 +52,21 @@ def database(config: Config = None, as_json: AsJson = False) -> int:
 
 
 @app.command()
+def probes(
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="Manifests to look at, too; - is standard input.")
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> int:
+    """Tell whether probers get their answer, and in time; exit 0 (yes), 1 (change something) or 2 (cannot read)."""
+    from tasker_health.cli.deploy.check import settings_with
+    from tasker_health.cli.doctor_probes import examine_probes
+
+    return examine_probes(settings_with(config), files or [], as_json=as_json)
+
+
+@app.command()
 def access(
     token: Annotated[
         str | None, typer.Option(help="Bearer token that the caller sends; - reads it from standard input.")
