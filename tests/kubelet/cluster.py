@@ -23,6 +23,7 @@ PATIENCE_SECONDS = 60
 LAG_SECONDS = 1
 """How long after a pod has changed clients know of it at most."""
 
+PAUSE_SECONDS = 0.02
 _LOOK_SECONDS = 0.02
 
 
@@ -80,10 +81,10 @@ class Cluster:
 
     @contextlib.contextmanager
     def load(
-        self, port: int, path: str, *, keeping: int = 4, opening: int = 2, pause_seconds: float = 0.02
+        self, port: int, path: str, *, keeping: int = 4, opening: int = 2, timeout_seconds: float = 15
     ) -> Iterator[Load]:
         """Have clients ask *path* until the block ends."""
-        load = Load(self.service, port, path, pause_seconds)
+        load = Load(self.service, port, path, PAUSE_SECONDS, timeout_seconds)
         task = self.run(self._begin(load.run(keeping=keeping, opening=opening)))
         try:
             yield load
@@ -140,7 +141,7 @@ class Cluster:
         for task in self._tasks:
             await _ended(task)
         for pod in self.pods:
-            pod.end()
+            await pod.end()
 
     def __enter__(self):
         self._thread.start()

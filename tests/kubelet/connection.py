@@ -76,9 +76,13 @@ class Connection:
             self._http.start_next_cycle()
         return read
 
+    def drop(self) -> None:
+        """Close it, and wait for nothing."""
+        self._writer.close()
+
     async def close(self) -> None:
         """Close it."""
-        self._writer.close()
+        self.drop()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 import h11
 
 from kubelet.connection import Connection
-from kubelet.service import NoEndpointsError, Service
-
-_TIMEOUT_SECONDS = 15
+from kubelet.service import Service
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,21 @@ class Asked:
 class Load:
     """Clients that ask *path* one request after the other, with a pause between.
 
+    Args:
+        service: Where they get their addresses.
+        port: Of the pods.
+        path: What they ask.
+        pause_seconds: Between an answer and the next request.
+        timeout_seconds: For how long they wait.
+
     Attributes:
         asked: Every request so far.
     """
 
-    def __init__(self, service: Service, port: int, path: str, pause_seconds: float) -> None:
+    def __init__(self, service: Service, port: int, path: str, pause_seconds: float, timeout_seconds: float) -> None:
         self.asked: list[Asked] = []
-        self._service, self._port, self._path, self._pause_seconds = service, port, path, pause_seconds
+        self._service, self._port, self._path = service, port, path
+        self._pause_seconds, self._timeout_seconds = pause_seconds, timeout_seconds
 
     @property
     def lost(self) -> list[Asked]:
@@ -58,31 +64,53 @@ class Load:
                 clients.create_task(self._client(keeps=number < keeping))
 
     async def _client(self, *, keeps: bool) -> None:
-        connection, address = None, ""
-        while True:
-            if connection is None or not connection.reusable:
-                connection, address = await self._close(connection), ""
-            began = time.monotonic()
-            code, words = 0, ""
-            try:
-                async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    if connection is None:
-                        address = self._service.choose()
-                        connection = await Connection.open(address, self._port)
-                    code = await self._ask(connection, address, keeps=keeps)
-            except (OSError, h11.RemoteProtocolError, TimeoutError, NoEndpointsError) as error:
-                words = f"{type(error).__name__}: {error}"
-            self.asked.append(Asked(began, time.monotonic() - began, address, code, words, keeps))
-            if words or not keeps:
-                connection = await self._close(connection)
-            await asyncio.sleep(self._pause_seconds)
+        client = _Client(self._service, self._port)
+        try:
+            while True:
+                await self._ask(client, keeps=keeps)
+                await asyncio.sleep(self._pause_seconds)
+        finally:
+            client.leave()
 
-    async def _ask(self, connection: Connection, address: str, *, keeps: bool) -> int:
-        headers = {"Host": f"{address}:{self._port}"} | ({} if keeps else {"Connection": "close"})
-        head = await connection.ask(self._path, headers)
-        await connection.body()
+    async def _ask(self, client: _Client, *, keeps: bool) -> None:
+        client.look()
+        began = time.monotonic()
+        code, words = 0, ""
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                code = await client.ask(self._path, keeps=keeps)
+        except (OSError, h11.RemoteProtocolError, TimeoutError) as error:
+            words = f"{type(error).__name__}: {error}"
+        self.asked.append(Asked(began, time.monotonic() - began, client.address, code, words, keeps))
+        if words or not keeps:
+            client.leave()
+
+
+class _Client:
+    """Who asks, with the connection that he has, if he has one."""
+
+    def __init__(self, service: Service, port: int) -> None:
+        self.address = ""
+        self._service, self._port = service, port
+        self._connection: Connection | None = None
+
+    async def ask(self, path: str, *, keeps: bool) -> int:
+        """Return the code of the answer, over the connection or a new one."""
+        if self._connection is None:
+            self.address = self._service.choose()
+            self._connection = await Connection.open(self.address, self._port)
+        headers = {"Host": f"{self.address}:{self._port}"} | ({} if keeps else {"Connection": "close"})
+        head = await self._connection.ask(path, headers)
+        await self._connection.body()
         return head.code
 
-    async def _close(self, connection: Connection | None) -> None:
-        if connection is not None:
-            await connection.close()
+    def look(self) -> None:
+        """Leave a connection that the other side has ended or does not want to go on with."""
+        if self._connection is None or not self._connection.reusable:
+            self.leave()
+
+    def leave(self) -> None:
+        """Have none."""
+        if self._connection is not None:
+            self._connection.drop()
+        self._connection, self.address = None, ""

@@ -103,6 +103,14 @@ class Pod:
         """What its containers have written so far."""
         return self._log_path.read_text(errors="replace")
 
+    def answers(self, kind: str) -> int:
+        """Return how many answers probes of *kind* have got."""
+        return sum(worker.answers for worker in self._workers if worker.kind == kind)
+
+    def unhealthy(self, kind: str) -> list[str]:
+        """Return what was said against it by probes of *kind*."""
+        return [event.words for event in self.events if event.reason == "Unhealthy" and event.words.startswith(kind)]
+
     def times(self, reason: str) -> list[float]:
         """Return when *reason* happened."""
         return [event.at for event in self.events if event.reason == reason]
@@ -127,13 +135,12 @@ class Pod:
             self._kill_grace[container] = self.spec.grace_seconds
             kill.set()
         await asyncio.gather(*self._keeping)
-        self.end()
+        await self.end()
         self._tell("Gone")
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Leave nothing of it, at once."""
-        for task in (*self._asking, *self._keeping):
-            task.cancel()
+        await _cancelled(*self._asking, *self._keeping)
         for container in self.containers:
             container.kill()
         self._log.close()
@@ -147,9 +154,10 @@ class Pod:
             self._launch(container)
             ended = asyncio.create_task(container.ended())
             killed = asyncio.create_task(kill.wait())
-            await asyncio.wait([ended, killed], return_when=asyncio.FIRST_COMPLETED)
-            for task in (ended, killed):
-                task.cancel()
+            try:
+                await asyncio.wait([ended, killed], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await _cancelled(ended, killed)
             if kill.is_set():
                 self._tell("Killing", container.spec.name)
                 await container.stop(self._kill_grace[container])
@@ -209,3 +217,9 @@ class Pod:
 
     def _tell(self, reason: str, words: str = "") -> None:
         self.events.append(Event(time.monotonic(), reason, words))
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

@@ -28,6 +28,7 @@ class Worker:
 
     Attributes:
         found: The last answer.
+        answers: How many there were.
     """
 
     def __init__(self, kind: str, container: Container, ask: Ask, decided: Tell, observed: Tell) -> None:
@@ -35,6 +36,7 @@ class Worker:
         self.container = container
         self.spec = container.spec.probes[kind]
         self.found: Found | None = None
+        self.answers = 0
         self._ask, self._decided, self._observed = ask, decided, observed
         self._at_once = asyncio.Event()
         self._number = 0
@@ -82,6 +84,7 @@ class Worker:
         number = self.container.number
         self.found = await self._ask(self.spec)
         if number == self.container.number:
+            self.answers += 1
             self._observed(self, self.found)
             self._count(self.found)
 
