@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from guarded import PREFIX, START, start_guard
 from server import wait_until
@@ -27,6 +30,7 @@ OURS = {
     "reports",
     "watch",
 }
+AGENTS = {"agent", "agent_port", "load"}
 HEAVY = {
     "asyncio",
     "collections",
@@ -48,11 +52,15 @@ def private_kib(pid):
     return sum(int(size) for size in re.findall(r"Private_\w+: +(\d+) kB", rollup))
 
 
-def test_it_imports_the_standard_library_and_itself(start_guard):
-    """Nothing else, and nothing of it that is large, whatever it was asked."""
+@pytest.mark.parametrize("agent", [False, True])
+def test_it_imports_the_standard_library_and_itself(start_guard, agent):
+    """Nothing else, and nothing of it that is large, whatever it was asked; of an agent nothing where there is none."""
     helper = start_guard()
     owner, other = helper.worker(), helper.worker()
-    guard = start_guard(memory=helper.memory, owner=owner.pid, start=f"{START}; print(sorted(sys.modules))")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        options = {"agent": listener.fileno(), "heartbeat_seconds": 0.25, "lag_warning_seconds": 0.5} if agent else {}
+        start = f"{START}; print(sorted(sys.modules))"
+        guard = start_guard(memory=helper.memory, owner=owner.pid, start=start, **options)
     owner.publish()
     other.publish()
     other.tell("beat", False)
@@ -65,7 +73,10 @@ def test_it_imports_the_standard_library_and_itself(start_guard):
     other.end()
     modules = set(ast.literal_eval(guard.process.communicate(timeout=60)[0].decode()))
     ours = {name for name in modules if name.startswith("tasker_health")}
-    assert ours == {"tasker_health", "tasker_health.guard", *(f"tasker_health.guard.{name}" for name in OURS)}
+    assert ours == {
+        *("tasker_health", "tasker_health.guard"),
+        *(f"tasker_health.guard.{name}" for name in OURS | (AGENTS if agent else set())),
+    }
     assert {name.partition(".")[0] for name in modules - ours} <= sys.stdlib_module_names | {"__main__"}
     assert not modules & HEAVY
 
