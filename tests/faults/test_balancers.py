@@ -52,12 +52,14 @@ def test_a_drained_server_loses_nothing(fleet, tell):
     """After SIGTERM it serves until HAProxy has taken it out; NGINX meets a closed port, and tries the other one."""
     faulty = fleet.pods[0]
 
-    def end():
+    def over(began):
+        fleet.out(fleet.haproxy)(began)
+        assert faulty.process.poll() is None
         faulty.process.wait(PATIENCE_SECONDS)
-        fleet.restart()
+        fleet.out(fleet.nginx)(began)
 
-    play = fleet.play(faulty.process.terminate, end, fleet.out(fleet.haproxy))
-    tell(play.lines("drained and started again"))
+    play = fleet.play(faulty.process.terminate, fleet.restart, over)
+    tell(play.lines("drained, ended and started again"))
     assert play.haproxy.failed() == play.nginx.failed() == []
     assert faulty.process.returncode in {0, -signal.SIGTERM}
 

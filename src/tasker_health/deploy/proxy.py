@@ -28,8 +28,8 @@ class Proxy:
     request_timeout_seconds: float = 30
 
     def __post_init__(self) -> None:
-        address, _, port = self.listen.rpartition(":")
-        fits = not address or _is_address(address)
+        address, colon, port = self.listen.rpartition(":")
+        fits = not colon or _is_address(address)
         if not fits or not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > _LAST_PORT:
             raise ConfigurationError(f"--listen {self.listen!r}: a port, or address and port, such as 127.0.0.1:8000")
         if not 1 <= self.request_timeout_seconds <= _DAY_SECONDS:
