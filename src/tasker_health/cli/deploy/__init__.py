@@ -11,6 +11,7 @@ app = typer.Typer(help="Write what an operator needs, made from the settings in 
 
 from tasker_health.cli.deploy import (  # noqa: E402 -- they add their commands to what is above
     check,  # noqa: F401
+    compose,  # noqa: F401
     docker,  # noqa: F401
     haproxy,  # noqa: F401
     kubernetes,  # noqa: F401
