@@ -52,11 +52,17 @@ class Guarded:
         self._due = asyncio.Event()
         self.guard.renewed = self._due.set  # a new guard knows nothing yet
         self._draining = False
+        self._any_stalled = settings.health.liveness_policy == "any"
 
     @property
     def vitals(self) -> Vitals:
         """What the heartbeat and the guard tell, for exporters."""
         return Vitals(self.heartbeat.lag_seconds, self.guard.restarts)
+
+    @property
+    def stands(self) -> bool:
+        """Whether the workers of this pod, but for this one, are well enough not to have all of them restarted."""
+        return not self._any_stalled or self.guard.others_beat()
 
     def open(self) -> None:
         """Start the guard, so that its port answers before slow start-up work begins.

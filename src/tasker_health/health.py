@@ -131,7 +131,9 @@ class Health(Registry):
             ConfigurationError: The port of the guard or of gRPC cannot be had.
         """
         await self.monitor.start()
-        self._notification.start(self.monitor.startup, self.monitor.ready)
+        self._notification.start(
+            self.monitor.startup, self.monitor.ready, lambda: self._guarded is None or self._guarded.stands
+        )
         self.open_guard(thread=thread)
         if self._guarded is not None:
             self._guarded.start()

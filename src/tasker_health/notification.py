@@ -27,6 +27,7 @@ STOP_MARGIN_SECONDS = 10
 """How much longer than its drain a process may take to stop, should the unit allow it less."""
 
 _LOOK_SECONDS = 0.1
+_RETRY_SECONDS = 1.0
 
 
 class Notification:
@@ -45,7 +46,7 @@ class Notification:
         self._timer: asyncio.TimerHandle | None = None
         self._status: asyncio.Task[None] | None = None
         self._told = ""
-        self._is_held = self._is_ready = self._is_stopping = False
+        self._is_held = self._is_ready = self._is_refused = self._is_stopping = False
         self._fed_at = 0.0
 
     def start(
@@ -65,7 +66,7 @@ class Notification:
         if self._manager is None or self._timer is not None:
             return
         self._startup, self._ready, self._stands = startup, ready, stands
-        self._is_ready = self._is_stopping = False
+        self._is_ready = self._is_refused = self._is_stopping = False
         self._fed_at = -FEED_SECONDS
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_LOOK_SECONDS, self._look)
@@ -114,12 +115,15 @@ class Notification:
             manager.tell(WATCHDOG="1")
         if not self._is_ready and not self._is_stopping and self._has_started():
             self._is_ready = manager.tell(READY="1")
+            self._is_refused = not self._is_ready
 
     @property
     def _period(self) -> float:
         watchdog = None if self._manager is None else self._manager.watchdog_seconds
         feed = FEED_SECONDS if watchdog is None else self._feed_seconds(watchdog)
-        return feed if self._is_ready else min(_LOOK_SECONDS, feed)
+        if self._is_ready:
+            return feed
+        return min(_RETRY_SECONDS if self._is_refused else _LOOK_SECONDS, feed)
 
     @staticmethod
     def _feed_seconds(watchdog: float) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 
 import pytest
 
 from fakes import settings_of
 from tasker_health import guarded as guarded_module
 from tasker_health.guard.heartbeat import Heartbeat
+from tasker_health.guard.memory import Memory, start_time
 from tasker_health.guarded import Guarded
 
 
@@ -129,3 +132,24 @@ def test_a_publication_that_finds_no_memory_is_not_the_last(monkeypatch, where):
         await beside.stop()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(("policy", "stands"), [("all", True), ("any", False)])
+def test_a_worker_that_stalls_is_held_against_all_where_the_policy_says_so(policy, stands):
+    """What feeds a service manager's watchdog follows `health.liveness_policy`, as the guard does."""
+    settings = settings_of(health={"liveness_policy": policy})
+    guarded = Guarded(settings, reports=None, alone=True)
+    memory = guarded.guard._memory = Memory.create()
+    try:
+        memory.take()
+        other = memory.take()
+        assert guarded.stands
+        at = other._at
+        other._words[at], other._words[at + 1] = os.getppid(), start_time(os.getppid())
+        assert guarded.stands
+        other._words[at + 2] = time.monotonic_ns() - int((settings.health.liveness_stall_seconds + 1) * 1e9)
+        assert guarded.stands is stands
+        other._words[at + 1] += 1  # it has ended, and somebody else has its id
+        assert guarded.stands
+    finally:
+        guarded.guard.close()

@@ -110,6 +110,14 @@ class Guard:
             process.wait()
         self._loop = None
 
+    def others_beat(self) -> bool:
+        """Return whether no worker that shares this guard stalls."""
+        since = time.monotonic_ns() - int(self._settings.health.liveness_stall_seconds * 1e9)
+        taken = [] if self._memory is None else self._memory.taken()
+        return all(
+            slot.beat_ns >= since or slot.pid == os.getpid() or not is_running(slot.pid, slot.started) for slot in taken
+        )
+
     def _begin(self) -> bool:
         """Spawn the guard where none is, or join it; return whether one of the two was done."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lifeline:
