@@ -72,6 +72,21 @@ def backends_of(servers: Sequence[str], plan: Plan) -> tuple[Backend, ...]:
     return made
 
 
+def probe_port_of(servers: Sequence[Backend], balancer: str) -> int:
+    """Return the one port at which *balancer* can ask all *servers*.
+
+    Raises:
+        ConfigurationError: They have several.
+    """
+    ports = sorted({server.probe_port for server in servers})
+    if len(ports) > 1:
+        raise ConfigurationError(
+            f"--server: probes at the ports {', '.join(map(str, ports))}; {balancer} asks all servers at one port: give"
+            " their guards the same, on addresses of their own"
+        )
+    return ports[0]
+
+
 def _backend(name: str, server: str, plan: Plan) -> Backend:
     address, *options = server.split(",")
     host, _, port = address.rpartition(":")

@@ -1,4 +1,4 @@
-"""What HAProxy and NGINX are both told: where they listen, how long they wait, and what they hide."""
+"""What every balancer is told: where they listen, how long they wait, and what they hide."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ class Proxy:
 
     listen: str = "80"
     request_timeout_seconds: float = 30
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Address, without brackets, and port; an empty address is every one of the machine."""
+        address, _, port = self.listen.rpartition(":")
+        return address.strip("[]"), int(port)
 
     def __post_init__(self) -> None:
         address, colon, port = self.listen.rpartition(":")

@@ -1,0 +1,26 @@
+"""`tasker-health deploy caddy`: a balancer that asks `/ready`."""
+
+from __future__ import annotations
+
+from tasker_health.cli.deploy import app
+from tasker_health.cli.deploy.common import Config, Force, Listen, Output, RequestTimeout, Servers, hand_over
+
+
+@app.command()
+def caddy(
+    config: Config = None,
+    server: Servers = None,
+    listen: Listen = "80",
+    request_timeout: RequestTimeout = 30,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Write a Caddyfile, which takes out a server that is not ready."""
+    from tasker_health.deploy.backend import backends_of
+    from tasker_health.deploy.caddy import CADDY, render
+    from tasker_health.deploy.plan import plan_of
+    from tasker_health.deploy.proxy import Proxy
+    from tasker_health.loading import load_settings
+
+    plan = plan_of(load_settings(config), readiness=CADDY)
+    hand_over(render(plan, backends_of(server or [], plan), Proxy(listen, request_timeout)), output, force=force)
