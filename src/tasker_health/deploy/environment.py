@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from tasker_health.deploy.plan import Plan
+from tasker_health.deploy.rendering import number
 from tasker_health.errors import SettingsError
 from tasker_health.loading import PREFIX
 from tasker_health.settings import Settings
@@ -61,8 +62,8 @@ def _told_by(plan: Plan) -> dict[str, str]:
     told = {
         "TASKER_SERVER__PORT": f"{plan.port}",
         "TASKER_SERVER__PREFIX": plan.prefix,
-        "TASKER_SERVER__DRAIN_SECONDS": f"{plan.drain_seconds:g}",
-        "TASKER_HEALTH__READINESS_TIMEOUT_SECONDS": f"{plan.readiness_timeout_seconds:g}",
+        "TASKER_SERVER__DRAIN_SECONDS": number(plan.drain_seconds),
+        "TASKER_HEALTH__READINESS_TIMEOUT_SECONDS": number(plan.readiness_timeout_seconds),
         "TASKER_GUARD__ENABLED": "false" if plan.guard_port is None else "true",
     }
     if plan.guard_port is not None:
@@ -101,7 +102,7 @@ def _words_of(value: Any, path: tuple[str, ...]) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
+        return number(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, tuple):

@@ -5,7 +5,6 @@ Paths and ports stand in the templates, at every place that has to agree on them
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from tasker_health.deploy import Files
 from tasker_health.deploy.environment import Environment
 from tasker_health.deploy.kubernetes import RESOURCES, SERVICE_MONITOR, facts, figures, handed_on, word, written
 from tasker_health.deploy.plan import GRACE_MARGIN_SECONDS, Plan
+from tasker_health.deploy.rendering import quoted
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.deploy.workload import Workload
 from tasker_health.errors import ConfigurationError
@@ -44,14 +44,14 @@ def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
         "drain": "{{ .Values.drainSeconds | quote }}",
         "secret_name": "{{ .Values.secretName | quote }}",
         "environment": {
-            name: json.dumps(value) if name in _FIXED else f'{{{{ index .Values.environment "{name}" | quote }}}}'
+            name: quoted(value) if name in _FIXED else f'{{{{ index .Values.environment "{name}" | quote }}}}'
             for name, value in variables.items()
         },
         "figures": _looked_up(numbers, ".Values"),
     }
     told = {
         "figures": written(numbers),
-        "variables": {name: json.dumps(value) for name, value in variables.items() if name not in _FIXED},
+        "variables": {name: quoted(value) for name, value in variables.items() if name not in _FIXED},
         "secret_name": word(f"{plan.name}-health"),
         "version": __version__,
     }

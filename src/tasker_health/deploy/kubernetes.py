@@ -5,7 +5,6 @@ Kustomize's base and Helm's chart are made of the same templates: what differs i
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from tasker_health.deploy import Files
 from tasker_health.deploy.environment import Environment
 from tasker_health.deploy.plan import STARTUP, Plan, Prober
+from tasker_health.deploy.rendering import number, quoted
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.deploy.workload import USER, Workload
 
@@ -47,9 +47,9 @@ def resources(plan: Plan, environment: Environment, workload: Workload) -> dict[
         "instance": word(plan.name),
         "namespace": None if workload.namespace is None else word(workload.namespace),
         "grace_seconds": workload.grace_seconds(plan),
-        "drain": json.dumps(_number(plan.drain_seconds)),
+        "drain": quoted(number(plan.drain_seconds)),
         "secret_name": word(f"{plan.name}-health"),
-        "environment": {name: json.dumps(value) for name, value in handed_on(environment).items()},
+        "environment": {name: quoted(value) for name, value in handed_on(environment).items()},
         "figures": written(figures(plan, workload)),
     }
     names = [*RESOURCES, *([SERVICE_MONITOR] if workload.service_monitor else [])]
@@ -98,20 +98,14 @@ def handed_on(environment: Environment) -> dict[str, str]:
 def written(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return *values* as YAML has them: text in quotes, figures without a point they do not need."""
     return {
-        name: written(each)
-        if isinstance(each, Mapping)
-        else (json.dumps(each) if isinstance(each, str) else _number(each))
+        name: written(each) if isinstance(each, Mapping) else (quoted(each) if isinstance(each, str) else number(each))
         for name, each in values.items()
     }
 
 
-def _number(figure: float) -> str:
-    return str(int(figure)) if figure == int(figure) else repr(figure)
-
-
 def word(name: str) -> str:
     """Return *name*, in quotes where YAML would take it for something else than text."""
-    return json.dumps(name) if name in _NO_WORDS_OF_YAML or name[:1].isdigit() else name
+    return quoted(name) if name in _NO_WORDS_OF_YAML or name[:1].isdigit() else name
 
 
 def _asked(prober: Prober, *, delayed: bool) -> dict[str, int]:

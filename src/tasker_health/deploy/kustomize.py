@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from tasker_health.deploy import Files
 from tasker_health.deploy.environment import Environment
 from tasker_health.deploy.kubernetes import resources, word
 from tasker_health.deploy.plan import Plan
+from tasker_health.deploy.rendering import quoted
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.deploy.workload import Workload
 
@@ -23,8 +22,8 @@ def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
     values = {
         "files": list(base),
         "name": word(plan.name),
-        "image": json.dumps(image),
-        "tag": json.dumps(tag),
+        "image": quoted(image),
+        "tag": quoted(tag),
         "replicas": workload.replicas,
     }
     return {

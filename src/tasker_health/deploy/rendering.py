@@ -6,6 +6,7 @@ Values stand between `<<` and `>>`, statements between `<%` and `%>`: braces bel
 from __future__ import annotations
 
 import json
+import re
 
 from tasker_health.errors import ConfigurationError
 
@@ -15,6 +16,9 @@ except ModuleNotFoundError as error:
     if error.name != "jinja2":
         raise
     raise ConfigurationError("deploy: jinja2 is not installed: pip install 'tasker-health[deploy]'") from None
+
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+"""What YAML wants escaped beside what JSON does."""
 
 
 def render(template: str, **values: object) -> str:
@@ -27,6 +31,17 @@ def render(template: str, **values: object) -> str:
         jinja2.UndefinedError: It uses a value that is not given.
     """
     return _environment().get_template(template).render(**values)
+
+
+def quoted(text: str) -> str:
+    """Return *text* as YAML, JSON and TOML quote it alike."""
+    # An escaped pair of surrogates, as JSON has it, is two characters to YAML.
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+def number(figure: float) -> str:
+    """Return *figure* to its last digit, without a point that it does not need."""
+    return str(int(figure)) if figure == int(figure) else repr(figure)
 
 
 def _environment() -> Environment:
@@ -44,8 +59,8 @@ def _environment() -> Environment:
         comment_start_string="<#",
         comment_end_string="#>",
     )
-    made.filters["quoted"] = json.dumps
-    made.filters["number"] = lambda figure: f"{figure:g}"
+    made.filters["quoted"] = quoted
+    made.filters["number"] = number
     made.filters["duration"] = _duration
     return made
 
