@@ -93,13 +93,15 @@ class Container:
             await asyncio.sleep(_LOOK_SECONDS)
         self.kill()
 
-    async def stop(self, grace_seconds: float) -> None:
-        """Run `preStop`, send SIGTERM, and kill it when *grace_seconds* are over, which `preStop` is part of."""
+    async def stop(self, grace_seconds: float, turn: Callable[[], bool] = lambda: True) -> None:
+        """Run `preStop`, wait for its *turn*, send SIGTERM, and kill it when *grace_seconds* are over all in all."""
         began = time.monotonic()
         hook = None
         if self.spec.pre_stop is not None and grace_seconds > 0:
             hook = asyncio.create_task(self._pre_stop())
             await asyncio.wait([hook], timeout=grace_seconds)
+        while not turn() and time.monotonic() - began < grace_seconds:
+            await asyncio.sleep(_LOOK_SECONDS)
         left = max(LEAST_GRACE_SECONDS, grace_seconds - (time.monotonic() - began))
         if self.running:
             os.kill(self.pid, signal.SIGTERM)

@@ -39,7 +39,10 @@ class PreStop:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """A container; `environment` has `None` where the pod's address stands."""
+    """A container; `environment` has `None` where the pod's address stands.
+
+    A sidecar is an init container that goes on: it starts before the others, and ends after them.
+    """
 
     name: str
     image: str
@@ -47,6 +50,7 @@ class ContainerSpec:
     pre_stop: PreStop | None = None
     environment: Mapping[str, str | None] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
+    sidecar: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,12 @@ def deployment_of(text: str) -> DeploymentSpec:
     spec, pod = document["spec"], document["spec"]["template"]["spec"]
     if any(each.get("restartPolicy") != "Always" for each in pod.get("initContainers", ())):
         raise NotUnderstoodError("initContainers that end")
-    containers = [*pod.get("initContainers", ()), *pod["containers"]]
+    sidecars = (_container(each, sidecar=True) for each in pod.get("initContainers", ()))
     replicas = spec.get("replicas", 1)
     rolling = spec.get("strategy", {}).get("rollingUpdate", {})
     return DeploymentSpec(
         name=document["metadata"]["name"],
-        containers=tuple(map(_container, containers)),
+        containers=(*sidecars, *map(_container, pod["containers"])),
         replicas=replicas,
         grace_seconds=pod.get("terminationGracePeriodSeconds", 30),
         max_surge=_share(rolling.get("maxSurge", "25%"), replicas, math.ceil),
@@ -93,7 +97,7 @@ def _share(value: Any, replicas: int, rounded: Any) -> int:
     return rounded(replicas * int(value[:-1]) / 100) if isinstance(value, str) else int(value)
 
 
-def _container(document: dict[str, Any]) -> ContainerSpec:
+def _container(document: dict[str, Any], *, sidecar: bool = False) -> ContainerSpec:
     ports = {each["name"]: each["containerPort"] for each in document.get("ports", ()) if "name" in each}
     probes = {
         kind: _probe(kind, document[f"{kind}Probe"], ports)
@@ -107,6 +111,7 @@ def _container(document: dict[str, Any]) -> ContainerSpec:
         pre_stop=_pre_stop(document.get("lifecycle", {}).get("preStop")),
         environment=dict(_variable(each) for each in document.get("env", ())),
         ports=ports,
+        sidecar=sidecar,
     )
 
 

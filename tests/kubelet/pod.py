@@ -125,7 +125,7 @@ class Pod:
         self._asking = [asyncio.create_task(each.run(random_start=self._random_start)) for each in self._workers]
 
     async def delete(self) -> None:
-        """End it: liveness and startup are asked no more, readiness is; all containers get SIGTERM at once."""
+        """End it: liveness and startup are asked no more, readiness is; SIGTERM comes at once, to sidecars at last."""
         self.deleted = True
         self._tell("Deleted")
         for worker, task in zip(self._workers, self._asking, strict=True):
@@ -150,6 +150,8 @@ class Pod:
 
     async def _keep(self, container: Container) -> None:
         kill = self._kill[container]
+        while not self.deleted and not self._may_start(container):
+            await asyncio.sleep(_LOOK_SECONDS)
         while not self.deleted:
             self._launch(container)
             ended = asyncio.create_task(container.ended())
@@ -160,13 +162,24 @@ class Pod:
                 await _cancelled(ended, killed)
             if kill.is_set():
                 self._tell("Killing", container.spec.name)
-                await container.stop(self._kill_grace[container])
+                await container.stop(self._kill_grace[container], lambda: self._may_end(container))
             self._no_longer_ready(container)
             if self.deleted:
                 return
             kill.clear()
             self._tell("Ended", container.spec.name)
             await self._wait(kill, self._back_off.seconds(container.restarts))
+
+    def _may_start(self, container: Container) -> bool:
+        """Return whether every sidecar before it has started for good."""
+        before = self.containers[: self.containers.index(container)]
+        return all(each.started for each in before if each.spec.sidecar)
+
+    def _may_end(self, container: Container) -> bool:
+        """Return whether it is its turn: a sidecar of a pod that ends is the last, and the first of them ends last."""
+        if not self.deleted or not container.spec.sidecar:
+            return True
+        return not any(each.running for each in self.containers[self.containers.index(container) + 1 :])
 
     def _launch(self, container: Container) -> None:
         container.start()

@@ -80,6 +80,15 @@ def test_a_command_may_come_before_the_end():
     assert spec.containers[0].pre_stop == PreStop(command=("sleep", "4"))
 
 
+def test_a_sidecar_is_the_first_container():
+    """An init container that is restarted always; one that ends is beyond us."""
+    sidecar = "initContainers: [{name: health, image: health:1, restartPolicy: Always}]\n      containers:"
+    spec = deployment_of(GUIDE.replace("containers:", sidecar))
+    assert [(each.name, each.sidecar) for each in spec.containers] == [("health", True), ("orders", False)]
+    with pytest.raises(NotUnderstoodError):
+        deployment_of(GUIDE.replace("containers:", sidecar.replace("Always", "OnFailure")))
+
+
 @pytest.mark.parametrize(
     ("there", "instead"),
     [
