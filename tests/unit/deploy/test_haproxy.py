@@ -76,6 +76,7 @@ def test_an_agent_is_asked_only_where_there_is_one():
     servers = ["10.0.0.11:8080", "10.0.0.12:8080,agent=9002"]
     lines = [line for line in text(servers, TASKER_GUARD__AGENT_PORT="8082").splitlines() if "agent-check" in line]
     assert ["agent-port 8082" in lines[0], "agent-port 9002" in lines[1], len(lines)] == [True, True, 2]
+    assert f"```haproxy\n{lines[0]}\n```\n" in PAGE.read_text()
 
 
 def test_the_page_shows_what_the_command_prints(monkeypatch, capsys):
