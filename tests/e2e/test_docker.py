@@ -90,7 +90,7 @@ class Container:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
-    """A Docker engine with an image of Python; its `wheels` are our package and what that needs, its `lock` their list."""
+    """A Docker engine with an image of Python; its `wheels` are our package and what it needs, `lock` their list."""
     engine = DockerEngine()
     try:
         engine.wheels = tmp_path_factory.mktemp("docker") / "wheels"

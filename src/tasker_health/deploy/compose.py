@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from tasker_health import __version__
 from tasker_health.deploy import Files
 from tasker_health.deploy.docker import environment, probe
 from tasker_health.deploy.plan import Plan
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.errors import SettingsError
+from tasker_health.settings import Settings
 
 AROUND = ("postgres", "valkey", "prometheus", "alertmanager", "grafana")
 """The other services, by name."""
@@ -20,29 +23,42 @@ _FILES = (
 )
 
 
-def render(plan: Plan, *, config: str | None = None, metrics: str = "open") -> Files:
+_OWN_SECRETS = {"TASKER_DATABASE__URL_FILE": "database.url", "TASKER_CACHE__SIGNING_KEY_FILE": "cache.signing_key"}
+_OWN_CACHE = "TASKER_CACHE__URL"
+
+
+def render(plan: Plan, settings: Settings) -> Files:
     """Return `compose.yaml` and the files that it mounts.
 
-    Args:
-        plan: Of the service.
-        config: Path of its TOML file, from where `compose.yaml` will lie.
-        metrics: How Prometheus gets its figures: `open`, or with a bearer token that is a `caller` of the status or
-            the `token` of the metrics.
-
     Raises:
-        SettingsError: The service bears the name of another one here.
+        SettingsError: The service bears the name of another one here, or a setting cannot be said by a variable.
     """
     if plan.name in AROUND:
         raise SettingsError(
             "health.service_name", repr(plan.name), f"another name than those of Compose's others: {', '.join(AROUND)}"
         )
+    told = environment(plan, settings)
+    secrets = {
+        name: path.replace(".", "_")
+        for name, path in {**_OWN_SECRETS, **told.secrets}.items()
+        if name != f"{_OWN_CACHE}_FILE"
+    }
     values = {
         "plan": plan,
         "version": __version__,
-        "environment": environment(plan),
+        "variables": {**told.variables, _OWN_CACHE: "valkey://valkey:6379/0"},
+        "secrets": secrets,
         "probe": probe(plan),
-        "config": config,
-        "metrics": metrics,
+        "metrics_secret": _metrics_secret(settings),
+        "scrape_timeout_seconds": max(10, math.ceil(settings.health.status_timeout_seconds) + 5),
         "merge": "<<",
     }
     return {name: rendered(f"compose/{name}", **values) for name in _FILES}
+
+
+def _metrics_secret(settings: Settings) -> str | None:
+    """Return the name of the bearer token that Prometheus sends, if it needs one."""
+    access = settings.exporters.prometheus.access
+    if access == "token":
+        return "exporters_prometheus_token"
+    return "metrics_token" if access == "inherit" and settings.health.status_requires_authentication else None

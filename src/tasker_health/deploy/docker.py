@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from tasker_health import __version__
 from tasker_health.deploy import Files
+from tasker_health.deploy.environment import Environment, environment_of
 from tasker_health.deploy.plan import Plan, Prober
 from tasker_health.deploy.rendering import render as rendered
-from tasker_health.errors import ConfigurationError
+from tasker_health.errors import ConfigurationError, SettingsError
+from tasker_health.settings import Settings
 
 DOCKER = Prober(initial_delay_seconds=5, period_seconds=30, timeout_seconds=3)
 """The health check of the image: who asks is Docker, and what it asks is live."""
@@ -17,48 +20,49 @@ USER = 10001
 """Who runs in the container: a number, because Kubernetes can tell of a number alone that it is not root's."""
 
 _APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+=~-]+")
 
 
-def render(plan: Plan, *, app: str | None = None) -> Files:
+def render(plan: Plan, settings: Settings, *, app: str | None = None) -> Files:
     """Return the files of an image that runs `tasker-health serve`, or *app* under uvicorn.
 
     Args:
         plan: Of the service.
+        settings: In force; those that are secret are not in the image.
         app: An ASGI application of one's own, as `orders.main:app`; its requirements are its own, too.
 
     Raises:
-        ConfigurationError: *app* names none.
+        ConfigurationError: *app* names none, or a setting cannot be said by a variable.
     """
-    if app is not None and not _APPLICATION.fullmatch(app):
-        raise ConfigurationError(f"--app {app!r}: a module and a name in it, such as orders.main:app")
+    if app is not None:
+        if not _APPLICATION.fullmatch(app):
+            raise ConfigurationError(f"--app {app!r}: a module and a name in it, such as orders.main:app")
+        plan = replace(plan, tls=False)  # uvicorn reads no settings of ours
+    told = environment(plan, settings)
     values = {
         "plan": plan,
         "app": app,
         "version": __version__,
         "user": USER,
-        "environment": [f"{name}={value}" for name, value in environment(plan).items()],
+        "variables": [f"{name}={_quoted(name, value)}" for name, value in told.variables.items()],
+        "secrets": sorted(told.secrets),
         "probe": probe(plan),
     }
     names = ["Dockerfile", ".dockerignore"] + ([] if app else ["requirements.txt"])
     return {name: rendered(f"docker/{name.removeprefix('.')}", **values) for name in names}
 
 
-def environment(plan: Plan) -> dict[str, str]:
-    """Return what a container of *plan* is told, so that what asks it and what it does agree."""
-    told = {
-        "TASKER_SERVER__HOST": "0.0.0.0",  # noqa: S104 -- of the container  # nosec B104
-        "TASKER_SERVER__PORT": f"{plan.port}",
-        "TASKER_SERVER__PREFIX": plan.prefix,
-        "TASKER_SERVER__DRAIN_SECONDS": f"{plan.drain_seconds:g}",
-        "TASKER_HEALTH__READINESS_TIMEOUT_SECONDS": f"{plan.readiness_timeout_seconds:g}",
-        "TASKER_GUARD__ENABLED": "false" if plan.guard_port is None else "true",
-    }
+def environment(plan: Plan, settings: Settings) -> Environment:
+    """Return what a container is told: the settings in force, and to listen where others reach it.
+
+    Raises:
+        SettingsError: A setting cannot be said by a variable.
+    """
+    told = environment_of(settings, plan)
+    hosts = {"TASKER_SERVER__HOST": "0.0.0.0"}  # noqa: S104 -- of the container  # nosec B104
     if plan.guard_port is not None:
-        told["TASKER_GUARD__HOST"] = told["TASKER_SERVER__HOST"]
-        told["TASKER_GUARD__PORT"] = f"{plan.guard_port}"
-    if plan.agent_port is not None:
-        told["TASKER_GUARD__AGENT_PORT"] = f"{plan.agent_port}"
-    return told
+        hosts["TASKER_GUARD__HOST"] = hosts["TASKER_SERVER__HOST"]
+    return replace(told, variables={**hosts, **told.variables})
 
 
 def probe(plan: Plan) -> list[str]:
@@ -66,3 +70,12 @@ def probe(plan: Plan) -> list[str]:
     url = f"{plan.probe_scheme}://127.0.0.1:{plan.probe_port}{plan.live_path}"
     trust = ["--insecure"] if plan.probe_scheme == "https" else []  # it asks its own container
     return ["tasker-health", "probe", "--container", *trust, url]
+
+
+def _quoted(name: str, value: str) -> str:
+    """Return *value* as `ENV` reads it: nothing in it is a variable, a quote or an end."""
+    if _PLAIN.fullmatch(value):
+        return value
+    if not value.isprintable():
+        raise SettingsError(name, "set", "a line of text: a Dockerfile cannot say another one")
+    return '"' + re.sub(r'([\\"$])', r"\\\1", value) + '"'

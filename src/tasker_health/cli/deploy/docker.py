@@ -25,5 +25,5 @@ def docker(
     from tasker_health.deploy.plan import plan_of
     from tasker_health.loading import load_settings
 
-    plan = plan_of(load_settings(config), liveness=DOCKER)
-    hand_over(render(plan, app=application), output, force=force)
+    settings = load_settings(config)
+    hand_over(render(plan_of(settings, liveness=DOCKER), settings, app=application), output, force=force)
