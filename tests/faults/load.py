@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 REQUESTS_PER_SECOND = 60
 POST_EVERY = 5  # an odd number: of two servers that take turns, neither gets them all
+KEPT_EVERY = 3
+"""So many requests go over a connection that is kept, if there is one; the others open one of their own."""
+
 PATIENCE_SECONDS = 15
 
 _numbers = itertools.count()
@@ -19,7 +22,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Request:
-    """One request over a connection of its own, and its answer.
+    """One request and its answer.
 
     Attributes:
         method: GET or POST.
@@ -49,6 +52,7 @@ class Load:
         self._port = port
         self._over = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._kept = []
         self.requests: list[Request] = []
 
     def __enter__(self):
@@ -66,17 +70,20 @@ class Load:
             await asyncio.sleep(began + number / REQUESTS_PER_SECOND - time.monotonic())
             if self._over.is_set():
                 break
-            asked.add(asyncio.create_task(self._ask("POST" if number % POST_EVERY == 0 else "GET")))
+            method = "POST" if number % POST_EVERY == 0 else "GET"
+            asked.add(asyncio.create_task(self._ask(method, keeps=number % KEPT_EVERY == 0)))
         await asyncio.gather(*asked)
+        for _, writer in self._kept:
+            writer.close()
 
-    async def _ask(self, method):
+    async def _ask(self, method, *, keeps):
         name = f"{method.lower()}-{next(_numbers)}"
         began = time.monotonic()
         answer = b""
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, EOFError, TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
-                answer = await self._exchange(f"{method} /orders/{name}")
-        code = re.match(rb"HTTP/1\.[01] (\d{3}) ", answer)
+                answer = await self._exchange(f"{method} /orders/{name}", keeps=keeps)
+        code = re.match(rb"http/1\.[01] (\d{3}) ", answer)
         server = re.search(rb"\r\nx-server: (\d+)", answer)
         request = Request(
             method,
@@ -88,11 +95,29 @@ class Load:
         )
         self.requests.append(request)
 
-    async def _exchange(self, line):
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+    async def _exchange(self, line, *, keeps):
+        reader, writer = (keeps and self._idle()) or await asyncio.open_connection("127.0.0.1", self._port)
+        is_kept = False
         try:
             length = "Content-Length: 0\r\n" if line.startswith("POST") else ""
-            writer.write(f"{line} HTTP/1.1\r\nHost: orders\r\n{length}Connection: close\r\n\r\n".encode())
-            return await reader.read()
+            connection = "keep-alive" if keeps else "close"
+            writer.write(f"{line} HTTP/1.1\r\nHost: orders\r\n{length}Connection: {connection}\r\n\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            body = re.search(rb"\r\ncontent-length: (\d+)", head)
+            await reader.readexactly(int(body[1]) if body else 0)
+            is_kept = keeps and b"\r\nconnection: close" not in head
+            return head
         finally:
+            if is_kept:
+                self._kept.append((reader, writer))
+            else:
+                writer.close()
+
+    def _idle(self):
+        """Return a connection that the balancer has not closed, or `None`."""
+        while self._kept:
+            reader, writer = self._kept.pop()
+            if not reader.at_eof():
+                return reader, writer
             writer.close()
+        return None
