@@ -125,7 +125,7 @@ def cannot_ask(url, **variables):
     began = time.monotonic()
     done = run("doctor", "database", TASKER_DATABASE__URL=url, **variables)
     assert time.monotonic() - began < LONGEST_SECONDS
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     return done.stderr
 
 

@@ -54,6 +54,7 @@ def environment():
         "TASKER_AUTH__AUTHORIZATION_ENABLED": "true",
         "TASKER_AUTH__AUTHORIZATION_COORDINATOR_CLASS": "roles",
         "TASKER_AUTH__FAILURES_PER_MINUTE": "100000",
+        "TASKER_AUTH__TIMEOUT_SECONDS": "60",  # a password costs what it costs, on a busy machine too
         "TASKER_AUTH__ROLES__BOSS__ADMIN": "true",
         "TASKER_AUTH__TOKENS__CI__HASH": STORED_TOKEN,
         "TASKER_AUTH__TOKENS__CI__ROLES": "boss",

@@ -280,6 +280,7 @@ print("well")
 """
 
 
+@pytest.mark.alone  # on a busy machine asyncio's debug mode, which -X dev turns on, says that it is slow
 @pytest.mark.parametrize("asked", [0, 2])
 def test_children_answer_for_themselves(asked, tmp_path):
     """With connections and a loop of their own, whether the parent was asked before the fork or not."""
