@@ -197,7 +197,7 @@ def test_a_config_map_among_the_files_is_read(tmp_path):
         f"  TASKER_SERVER__DRAIN_SECONDS: '20'\n  TASKER_DATABASE__URL: postgresql://u:{secret}@db/x\n"
     )
     (note,) = check(tmp_path / "pod.yaml").notes
-    assert "ConfigMap orders is not among what was given" in note
+    assert "ConfigMap orders was not given" in note
     found = check(tmp_path / "pod.yaml", tmp_path / "map.yaml")
     assert found.notes == []
     assert [(fault.rule, fault.place.file) for fault in found.faults] == [("plain-secret", str(tmp_path / "map.yaml"))]

@@ -6,22 +6,14 @@ import re
 from dataclasses import dataclass
 
 from tasker_health.deploy.inspection.facts import Container, Means, Probe, Role, Workload
-from tasker_health.deploy.inspection.faults import Fault, Place
+from tasker_health.deploy.inspection.faults import Fault, Place, shown
+from tasker_health.deploy.inspection.figures import port_of
 from tasker_health.deploy.inspection.service import Service
 
 OF_THE_KUBELET = frozenset({Role.LIVENESS, Role.READINESS, Role.STARTUP})
 
 _ENDPOINTS = ("live", "ready", "startup", "status")
 _GROUP_OR_CHECK = re.compile(r"ready/[a-z][a-z0-9_-]{0,62}")
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
-_LONGEST = 120
-
-
-def shown(text: str) -> str:
-    """Return *text* fit for one line: no control characters, no password, and not too long."""
-    hidden = _PASSWORD.sub(r"\1:***@", text)
-    plain = "".join(each if each.isprintable() else "?" for each in hidden[: _LONGEST + 1])
-    return plain if len(plain) <= _LONGEST else plain[:_LONGEST] + "..."
 
 
 @dataclass(frozen=True)
@@ -51,9 +43,8 @@ class Asked:
     def port(self) -> int | None:
         """The number of the port that is asked, if it can be known."""
         text = (self.probe.port.value if self.probe.port is not None else None) or ""
-        if text.isdigit() and len(text) <= len("65535"):
-            return int(text)
-        return self.container.ports.get(text) if self.container is not None else None
+        number = port_of(text)
+        return self.container.ports.get(text) if number is None and self.container is not None else number
 
     @property
     def asks_guard(self) -> bool:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tasker_health.deploy.inspection.asked import shown
 from tasker_health.deploy.inspection.facts import Balancer
-from tasker_health.deploy.inspection.faults import Fault
+from tasker_health.deploy.inspection.faults import Fault, shown
 from tasker_health.deploy.inspection.service import Service
 
 

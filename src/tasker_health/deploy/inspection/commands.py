@@ -7,8 +7,8 @@ import shlex
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from tasker_health.deploy.inspection.duration import seconds_of
 from tasker_health.deploy.inspection.facts import Means, Probe, Written
+from tasker_health.deploy.inspection.figures import seconds_of
 
 _URL = re.compile(r"(https?)://(\[[^\]/]*\]|[^/:\s'\"]+)(?::(\d{1,5}))?(/[^\s'\"?#]*)?")
 _SHELLS = {"sh", "bash", "ash", "dash"}
@@ -53,7 +53,7 @@ def patience_seconds(probe: Probe) -> float:
     if probe.program != "tasker-health":
         return patience
     own: float | None = _DEFAULT_PROBE_SECONDS
-    for word, following in zip(probe.arguments, (*probe.arguments[1:], ""), strict=True):
+    for word, following in zip(probe.arguments, (*probe.arguments[1:], ""), strict=False):
         name, equals, value = word.partition("=")
         if name == "--timeout":
             own = seconds_of(value if equals else following)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasker_health.deploy.inspection.commands import asked_by, words_of
-from tasker_health.deploy.inspection.duration import seconds_of
 from tasker_health.deploy.inspection.facts import Container, Facts, Means, Probe, Role, Workload, Written
 from tasker_health.deploy.inspection.faults import Place
+from tasker_health.deploy.inspection.figures import port_of, seconds_of
 from tasker_health.deploy.inspection.tree import Tree
 from tasker_health.deploy.plan import Prober
 
@@ -51,7 +51,7 @@ def _workload(name: str, tree: Tree) -> Workload:
 
 
 def _container(name: str, tree: Tree) -> Container:
-    ports = {number: int(number) for number in _exposed(tree)}
+    ports = {str(number): number for number in _exposed(tree)}
     signal = tree.at("stop_signal")
     probe = _probe(tree.at("healthcheck"))
     command = [*_words(tree.at("entrypoint")), *_words(tree.at("command"))]
@@ -89,16 +89,15 @@ def _published(tree: Tree) -> dict[int, Place]:
     found = {}
     for each in tree.list_at("ports"):
         target = each.words("target") or (each.text or "").rpartition(":")[2].partition("/")[0]
-        if target.isdigit() and len(target) <= len("65535"):
-            found[int(target)] = each.place
+        number = port_of(target)
+        if number is not None:
+            found[number] = each.place
     return found
 
 
-def _exposed(tree: Tree) -> list[str]:
-    texts = [(each.text or "").partition("/")[0] for each in tree.list_at("expose")]
-    return [text for text in texts if text.isdigit() and len(text) <= len("65535")] + [
-        str(number) for number in _published(tree)
-    ]
+def _exposed(tree: Tree) -> set[int]:
+    exposed = {port_of((each.text or "").partition("/")[0]) for each in tree.list_at("expose")}
+    return {number for number in exposed if number is not None} | set(_published(tree))
 
 
 def _probe(tree: Tree | None) -> Probe | None:

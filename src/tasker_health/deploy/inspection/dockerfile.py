@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, field, replace
 
 from tasker_health.deploy.inspection.commands import asked_by, words_of
-from tasker_health.deploy.inspection.duration import seconds_of
 from tasker_health.deploy.inspection.facts import Container, Facts, Means, Probe, Role, Workload, Written
 from tasker_health.deploy.inspection.faults import Place
+from tasker_health.deploy.inspection.figures import count_of, port_of, seconds_of
 from tasker_health.deploy.plan import Prober
 
 _FIRST = re.compile(r"\s*(?:#[^\n]*\n\s*)*(?:FROM|ARG)\s", re.IGNORECASE)
@@ -53,7 +53,7 @@ def read(text: str, file: str) -> Facts:
             stage.environment |= {name: Written(value, place) for name, value in _variables(rest)}
         elif word == "EXPOSE":
             numbers = (each.partition("/")[0] for each in rest.split())
-            stage.ports |= {each: int(each) for each in numbers if each.isdigit() and len(each) <= len("65535")}
+            stage.ports |= {each: number for each in numbers if (number := port_of(each)) is not None}
     return Facts(workloads=(_workload(stage),))
 
 
@@ -115,7 +115,7 @@ def _probe(rest: str, place: Place) -> Probe | None:
             seconds("--start-period", 0),
             seconds("--interval", 30),
             seconds("--timeout", 30),
-            int(retries[:9]) if retries.isdigit() else 3,
+            count_of(retries, 3),
         ),
         named={_FLAGS[name]: place for name in flags if name in _FLAGS},
     )

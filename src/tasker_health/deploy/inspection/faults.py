@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 RULES = {
@@ -44,6 +45,22 @@ RULES = {
 """Each rule, and what it prevents."""
 
 
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
+_LONGEST = 120
+
+
+def printable(text: str) -> str:
+    """Return *text* without control characters: what a manifest says must not paint a terminal, or make up a line."""
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def shown(text: str) -> str:
+    """Return *text* fit for one line: no control characters, no password, and not too long."""
+    hidden = _PASSWORD.sub(r"\1:***@", text)
+    plain = printable(hidden[: _LONGEST + 1])
+    return plain if len(plain) <= _LONGEST else plain[:_LONGEST] + "..."
+
+
 @dataclass(frozen=True, order=True)
 class Place:
     """Where something is written."""
@@ -74,4 +91,4 @@ class Fault:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.rule}: {self.thing} = {self.value}: {self.remedy}"
+        return printable(f"{self.place}: {self.rule}: {self.thing} = {self.value}: {self.remedy}")

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 
 from tasker_health.deploy.inspection.commands import words_of
-from tasker_health.deploy.inspection.duration import seconds_of
 from tasker_health.deploy.inspection.facts import Balancer, Facts, Means, Probe, Role, Server, Written
 from tasker_health.deploy.inspection.faults import Place
+from tasker_health.deploy.inspection.figures import count_of, seconds_of
 from tasker_health.deploy.plan import Prober
 
 _SECTIONS = {
@@ -144,9 +144,7 @@ def _probe(asking: Written | None, server: Server, own: dict[str, str], lines: l
         path=Written((asking.value or "/").partition("?")[0], asking.place) if asking else None,
         port=Written(port, server.place) if port else None,
         secure="check-ssl" in own or "ssl" in connect or ("ssl" in own and "port" not in own),
-        figures=Prober(
-            0, inter, inter if seconds is None else seconds, int(fall[:9]) if fall.isdigit() else _FALL, _RISE
-        ),
+        figures=Prober(0, inter, inter if seconds is None else seconds, count_of(fall, _FALL), _RISE),
         named=named,
     )
 

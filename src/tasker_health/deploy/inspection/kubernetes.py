@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tasker_health.deploy.inspection.commands import asked_by, words_of
-from tasker_health.deploy.inspection.duration import seconds_of
 from tasker_health.deploy.inspection.facts import Container, Facts, Means, Probe, Role, Workload, Written
+from tasker_health.deploy.inspection.faults import shown
+from tasker_health.deploy.inspection.figures import port_of, seconds_of
 from tasker_health.deploy.inspection.tree import Tree
 from tasker_health.deploy.plan import Prober
 
@@ -98,11 +99,11 @@ def _workload(tree: Tree, template: Tree, maps: dict[str, Tree], notes: list[str
 def _container(tree: Tree, maps: dict[str, Tree], notes: list[str]) -> Container:
     ports: dict[str, int] = {}
     for port in tree.list_at("ports"):
-        number = port.words("containerPort")
-        if number.isdigit() and len(number) <= len("65535"):
-            ports[number] = int(number)
+        number = port_of(port.words("containerPort"))
+        if number is not None:
+            ports[str(number)] = number
             if port.words("name"):
-                ports[port.words("name")] = int(number)
+                ports[port.words("name")] = number
     signal = tree.at("lifecycle", "stopSignal")
     return Container(
         name=tree.words("name"),
@@ -122,7 +123,7 @@ def _environment(tree: Tree, maps: dict[str, Tree], notes: list[str]) -> dict[st
     for each in tree.list_at("envFrom"):
         name = each.words("configMapRef", "name")
         if name and name not in maps:
-            notes.append(f"{each.place}: ConfigMap {name} is not among what was given, and is not judged; give it, too")
+            notes.append(f"{each.place}: ConfigMap {shown(name)} was not given, and is not judged; give it, too")
         if name in maps:
             data = maps[name].at("data")
             prefix = each.words("prefix")

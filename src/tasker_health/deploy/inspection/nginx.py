@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-from tasker_health.deploy.inspection.duration import seconds_of
 from tasker_health.deploy.inspection.facts import Balancer, Facts, Means, Probe, Role, Server, Written
 from tasker_health.deploy.inspection.faults import Place
+from tasker_health.deploy.inspection.figures import count_of, seconds_of
 from tasker_health.deploy.plan import Prober
 from tasker_health.errors import ConfigurationError
 
@@ -166,7 +166,7 @@ def _probes(location: _Directive, force: dict[str, _Directive]) -> Iterator[Prob
     secure = target.scheme == "https"
     if "/health" in path and not path.endswith("/"):
         yield Probe(
-            thing=f"location {location.words[-1]}",
+            thing=" ".join(["location", *location.words[-1:]]),
             place=location.place,
             role=Role.RELAYED,
             means=Means.HTTP,
@@ -187,8 +187,6 @@ def _probes(location: _Directive, force: dict[str, _Directive]) -> Iterator[Prob
             path=Written(given.get("uri", "/").partition("?")[0], plus.place),
             port=Written(given["port"], plus.place) if "port" in given else None,
             secure=secure,
-            figures=Prober(
-                0, seconds_of(given.get("interval", "")) or 5, reads, int(fails[:9]) if fails.isdigit() else 1
-            ),
+            figures=Prober(0, seconds_of(given.get("interval", "")) or 5, reads, count_of(fails, 1)),
             named=usual,
         )

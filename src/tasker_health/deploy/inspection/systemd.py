@@ -6,9 +6,9 @@ import math
 import re
 
 from tasker_health.deploy.inspection.commands import words_of
-from tasker_health.deploy.inspection.duration import seconds_of
 from tasker_health.deploy.inspection.facts import Container, Facts, Supervision, Workload, Written
 from tasker_health.deploy.inspection.faults import Place
+from tasker_health.deploy.inspection.figures import seconds_of
 
 STOP_SECONDS = 90
 _FIRST = re.compile(r"\s*(?:[#;][^\n]*\n\s*)*\[(?:Unit|Service|Install)\]\s*$", re.MULTILINE)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tasker_health.deploy.inspection.asked import shown
 from tasker_health.deploy.inspection.facts import Container, Role, Workload, Written
-from tasker_health.deploy.inspection.faults import Fault
+from tasker_health.deploy.inspection.faults import Fault, shown
 from tasker_health.deploy.inspection.service import Service, is_loopback
 
 _TERMINATES = {"SIGTERM", "TERM", "15"}

@@ -1,4 +1,4 @@
-"""Seconds, as each software writes them."""
+"""Seconds, ports and counts, as each software writes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _SECONDS = {
     "hr": 3600.0,
     "d": 86400.0,
 }
-_PART = re.compile(r"\s*(\d{1,12}(?:\.\d{1,9})?)\s*([a-z]*)")
+_PORT = re.compile(r"[0-9]{1,5}")
+_LAST_PORT = 65535
+_COUNT = re.compile(r"[0-9]{1,9}")
+_PART = re.compile(r"\s*([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([a-z]*)")
 
 
 def seconds_of(text: str, *, unit: str = "s") -> float | None:
@@ -30,3 +33,13 @@ def seconds_of(text: str, *, unit: str = "s") -> float | None:
         total += float(part[1]) * scale
         position = part.end()
     return total if text else None
+
+
+def port_of(text: str | None) -> int | None:
+    """Return the port that *text* is; `None`: it is none."""
+    return int(text) if text and _PORT.fullmatch(text) and int(text) <= _LAST_PORT else None
+
+
+def count_of(text: str, default: int) -> int:
+    """Return the count that *text* is, or *default*."""
+    return int(text) if _COUNT.fullmatch(text) else default
