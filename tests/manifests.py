@@ -9,6 +9,13 @@ from pathlib import Path
 import kubernetes_validate
 import yaml
 
+from tasker_health.deploy import kubernetes
+from tasker_health.deploy.environment import environment_of
+from tasker_health.deploy.plan import plan_of
+from tasker_health.deploy.workload import Workload
+from tasker_health.deploy.writing import write
+from tasker_health.loading import load_settings
+
 OLDEST = "1.30.0"
 """The first that knows everything that is written: a `preStop` that sleeps is of 1.30."""
 
@@ -18,6 +25,25 @@ KUBECTL = str(Path(sys.executable).parent / "kubectl")
 # What a ServiceMonitor may have, of the operator's own description of it; nothing here knows that kind.
 _MONITOR = {"apiVersion", "kind", "metadata", "spec"}
 _ENDPOINT = {"port", "path", "interval", "scrapeTimeout", "scheme", "tlsConfig", "authorization"}
+
+
+def files(target, workload, **variables):
+    """Return what *target* makes of one workload with these settings alone."""
+    settings = load_settings(environ=variables)
+    workload = (workload or Workload()).fitted(settings)
+    plan = workload.placed(plan_of(settings))
+    return target.render(plan, environment_of(settings, plan), workload)
+
+
+def plain(workload=None, **variables):
+    """Return the plain objects of one workload with these settings alone, by their kind."""
+    return read("---\n".join(files(kubernetes, workload, **variables).values()))
+
+
+def written(target, folder, workload=None, **variables):
+    """Return *folder* with the files that *target* makes."""
+    write(files(target, workload, **variables), folder, force=False)
+    return folder
 
 
 def read(text):

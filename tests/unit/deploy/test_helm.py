@@ -13,9 +13,11 @@ import pytest
 import yaml
 
 import canary
-from command import run
-from manifests import PATIENCE_SECONDS, assert_valid, pod, printed, probed, read, told
+from manifests import PATIENCE_SECONDS, assert_valid, files, plain, pod, printed, probed, read, told, written
 from server import missing_part
+from tasker_health.deploy import helm as target
+from tasker_health.deploy.workload import Workload
+from tasker_health.errors import ConfigurationError
 
 FULL = {
     "TASKER_GRPC__ENABLED": "true",
@@ -42,46 +44,31 @@ def helm(tmp_path_factory):
     return str(program)
 
 
-@pytest.fixture
-def chart(tmp_path):
-    """Write a chart with options; answers its folder and the plain objects of the same."""
-
-    def write(*options, **variables):
-        variables = {"TASKER_GUARD__PORT": "8081", **variables}
-        for target in ("helm", "kubernetes"):
-            done = run("deploy", target, *options, "--output", str(tmp_path / target), **variables)
-            assert done.returncode == 0, done.stderr
-        text = "---\n".join(each.read_text() for each in sorted((tmp_path / "kubernetes").iterdir()))
-        return tmp_path / "helm", read(text)
-
-    return write
-
-
 @pytest.mark.parametrize(
-    ("options", "full"),
+    ("workload", "full"),
     [
-        ((), False),
-        (("--form", "sidecar", "--worker-seconds", "90", "--no-startup-probe"), False),
-        (("--form", "sidecar", "--app-port", "3000", "--service-monitor"), True),
-        (("--app-port", "3000", "--image", "shop/orders:1", "--replicas", "1", "--service-monitor"), True),
+        (Workload(), False),
+        (Workload("sidecar", worker_seconds=90, startup_probe=False), False),
+        (Workload("sidecar", app_port=3000, service_monitor=True), True),
+        (Workload(app_port=3000, image="shop/orders:1", replicas=1, service_monitor=True), True),
     ],
     ids=["in-app", "sidecar", "sidecar, full", "in-app, full"],
 )
-def test_a_chart_as_it_is_renders_the_plain_manifests(options, full, helm, chart):
+def test_a_chart_as_it_is_renders_the_plain_manifests(workload, full, helm, tmp_path):
     """Strictly linted, and object by object the same, for a release that is named as the service is."""
-    secret = {"TASKER_EXPORTERS__PROMETHEUS__TOKEN": canary.secret("metrics")} if full else {}
-    folder, plain = chart(*options, **(FULL if full else {}), **secret)
-    assert "0 chart(s) failed" in printed([helm, "lint", "--strict", str(folder)])
-    name = plain["Deployment"]["metadata"]["name"]
-    rendered = read(printed([helm, "template", name, str(folder)]))
-    assert rendered == plain
+    variables = {**FULL, "TASKER_EXPORTERS__PROMETHEUS__TOKEN": canary.secret("metrics")} if full else {}
+    folder = str(written(target, tmp_path, workload, **variables))
+    assert "0 chart(s) failed" in printed([helm, "lint", "--strict", folder])
+    expected = plain(workload, **variables)
+    rendered = read(printed([helm, "template", expected["Deployment"]["metadata"]["name"], folder]))
+    assert rendered == expected
     assert_valid(rendered)
     assert ("ServiceMonitor" in rendered) == full
 
 
-def test_figures_are_changed_by_values(helm, chart):
+def test_figures_are_changed_by_values(helm, tmp_path):
     """The grace follows; a release has names of its own, and an application variables of its own."""
-    folder, plain = chart()
+    folder = written(target, tmp_path)
     values = {
         "replicas": 5,
         "preStopSeconds": 5,
@@ -96,7 +83,7 @@ def test_figures_are_changed_by_values(helm, chart):
     objects = read(printed([helm, "template", "shop", str(folder), "--values", str(folder / "mine.yaml")]))
     assert_valid(objects)
     assert {each["metadata"]["name"] for each in objects.values()} == {"shop"}
-    assert set(objects) == {*plain, "ServiceMonitor"}
+    assert set(objects) == {*plain(), "ServiceMonitor"}
     assert objects["Deployment"]["spec"]["replicas"] == 5
     container = probed(objects)
     assert pod(objects)["terminationGracePeriodSeconds"] == 5 + 32 + 10
@@ -122,9 +109,9 @@ def test_figures_are_changed_by_values(helm, chart):
         ("probes.liveness.timeoutSeconds=11", "a timeoutSeconds is longer than its periodSeconds"),
     ],
 )
-def test_values_that_contradict_one_another_are_refused(change, words, helm, chart):
+def test_values_that_contradict_one_another_are_refused(change, words, helm, tmp_path):
     """The release is not made, and the figure is named."""
-    folder, _ = chart()
+    folder = written(target, tmp_path)
     done = subprocess.run(
         [helm, "template", "tasker", str(folder), "--set", change],
         capture_output=True,
@@ -136,11 +123,11 @@ def test_values_that_contradict_one_another_are_refused(change, words, helm, cha
     assert words in done.stderr
 
 
-def test_a_chart_has_no_secret(helm, chart):
+def test_a_chart_has_no_secret(helm, tmp_path):
     """Its values name a Secret; its comment says how that is made."""
     password = canary.secret("cache")
     url = f"redis://tasker:{password}@cache/0"
-    folder, _ = chart(TASKER_CACHE__URL=url)
+    folder = written(target, tmp_path, TASKER_CACHE__URL=url)
     texts = {each.name: each.read_text() for each in folder.rglob("*") if each.is_file()}
     assert not [name for name, text in texts.items() if password in text]
     assert "secretName: tasker-health" in texts["values.yaml"]
@@ -150,9 +137,7 @@ def test_a_chart_has_no_secret(helm, chart):
     assert volume["secret"]["secretName"] == "vault"
 
 
-def test_a_chart_takes_no_namespace(tmp_path):
+def test_a_chart_takes_no_namespace():
     """It is the release's."""
-    done = run("deploy", "helm", "--namespace", "x", "--output", str(tmp_path / "out"), TASKER_GUARD__PORT="8081")
-    assert done.returncode == 2
-    assert done.stderr == "tasker-health: --namespace x: a release has its own; give it to helm install\n"
-    assert not (tmp_path / "out").exists()
+    with pytest.raises(ConfigurationError, match=r"^--namespace x: a release has its own; give it to helm install$"):
+        files(target, Workload(namespace="x"))

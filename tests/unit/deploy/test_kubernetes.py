@@ -9,12 +9,10 @@ import yaml
 
 import canary
 from command import run
-from manifests import assert_valid, pod, probed, read, told
-from tasker_health.deploy.environment import environment_of
-from tasker_health.deploy.kubernetes import render
-from tasker_health.deploy.plan import plan_of
+from manifests import assert_valid, files, plain, pod, probed, read, told
+from tasker_health.deploy import kubernetes
 from tasker_health.deploy.workload import Workload
-from tasker_health.loading import load_settings
+from tasker_health.errors import ConfigurationError
 
 PAGE = Path(__file__).parents[3] / "docs" / "deploy" / "kubernetes.md"
 EVERYTHING = {
@@ -25,14 +23,6 @@ EVERYTHING = {
     "TASKER_HEALTH__SERVICE_NAME": "on",
     "TASKER_HEALTH__STATUS_TIMEOUT_SECONDS": "40",
 }
-
-
-def made(workload=None, **variables):
-    """Return the objects of one workload with these settings, by their kind."""
-    settings = load_settings(environ=variables)
-    workload = (workload or Workload()).fitted(settings)
-    plan = workload.placed(plan_of(settings))
-    return read("---\n".join(render(plan, environment_of(settings, plan), workload).values()))
 
 
 @pytest.mark.parametrize("form", ["in-app", "sidecar"])
@@ -49,7 +39,7 @@ def test_every_form_is_valid(form, app_port, startup_probe, full):
         namespace="no" if full else None,
     )
     secret = {"TASKER_EXPORTERS__PROMETHEUS__TOKEN": canary.secret("metrics")} if full else {}
-    objects = made(workload, **(EVERYTHING if full else {}), **secret)
+    objects = plain(workload, **(EVERYTHING if full else {}), **secret)
     kinds = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
     assert set(objects) == (kinds | {"ServiceMonitor"} if full else kinds)
     assert_valid(objects)
@@ -59,7 +49,7 @@ def test_every_form_is_valid(form, app_port, startup_probe, full):
 
 def test_the_figures_are_the_guides_and_agree():
     """The guard is asked; the pod's address is listened at; it is ended only after preStop, drain and a margin."""
-    objects = made()
+    objects = plain()
     container = probed(objects)
     figures = {
         name: {k: v for k, v in container[name].items() if k != "httpGet"} for name in container if "Probe" in name
@@ -86,7 +76,7 @@ def test_the_figures_are_the_guides_and_agree():
 
 def test_without_a_startup_probe_the_others_wait_for_their_delays():
     """10 and 30 seconds, as in the guide."""
-    container = probed(made(Workload(startup_probe=False)))
+    container = probed(plain(Workload(startup_probe=False)))
     assert "startupProbe" not in container
     assert container["readinessProbe"]["initialDelaySeconds"] == 10
     assert container["livenessProbe"]["initialDelaySeconds"] == 30
@@ -95,7 +85,7 @@ def test_without_a_startup_probe_the_others_wait_for_their_delays():
 @pytest.mark.parametrize("form", ["in-app", "sidecar"])
 def test_containers_may_do_next_to_nothing(form):
     """Not root, nothing written but /tmp, no capability, no service account's token, the runtime's own seccomp."""
-    spec = pod(made(Workload(form=form)))
+    spec = pod(plain(Workload(form=form)))
     assert spec["automountServiceAccountToken"] is False
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["runAsUser"] > 0
@@ -116,7 +106,7 @@ def test_containers_may_do_next_to_nothing(form):
 
 def test_a_sidecar_starts_first_and_ends_last():
     """It alone is probed; the application ends within the grace; one that serves nothing has no port."""
-    objects = made(Workload(form="sidecar", image="crew:1", worker_seconds=120))
+    objects = plain(Workload(form="sidecar", image="crew:1", worker_seconds=120))
     (sidecar,), (worker,) = pod(objects)["initContainers"], pod(objects)["containers"]
     assert sidecar is probed(objects)
     assert sidecar["restartPolicy"] == "Always"
@@ -124,7 +114,7 @@ def test_a_sidecar_starts_first_and_ends_last():
     assert (worker["image"], worker.get("ports"), worker.get("lifecycle")) == ("crew:1", None, None)
     assert pod(objects)["terminationGracePeriodSeconds"] == 120 + 20 + 10
     assert [each["name"] for each in objects["Service"]["spec"]["ports"]] == ["health"]
-    serving = made(Workload(form="sidecar", app_port=3000))
+    serving = plain(Workload(form="sidecar", app_port=3000))
     assert pod(serving)["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 10}}}
     assert pod(serving)["terminationGracePeriodSeconds"] == 10 + 30 + 20 + 10
     assert {each["name"]: each["targetPort"] for each in serving["Service"]["spec"]["ports"]} == {
@@ -136,7 +126,7 @@ def test_a_sidecar_starts_first_and_ends_last():
 @pytest.mark.parametrize("form", ["in-app", "sidecar"])
 def test_no_rule_lets_anybody_but_the_node_probe(form):
     """The guard's port is in no rule; what is served is; and each port of a rule is one of a container."""
-    objects = made(Workload(form=form, app_port=3000), TASKER_GRPC__ENABLED="true")
+    objects = plain(Workload(form=form, app_port=3000), TASKER_GRPC__ENABLED="true")
     rules = objects["NetworkPolicy"]["spec"]["ingress"]
     opened = [port["port"] for rule in rules for port in rule["ports"]]
     assert opened == ([3000, 8080, 50051] if form == "sidecar" else [3000, 50051])
@@ -147,10 +137,10 @@ def test_no_rule_lets_anybody_but_the_node_probe(form):
 
 def test_without_a_guard_the_service_itself_is_probed():
     """In-app at the application's port; a sidecar with a certificate over TLS."""
-    asked = probed(made(Workload(app_port=3000), TASKER_GUARD__ENABLED="false"))["livenessProbe"]["httpGet"]
+    asked = probed(plain(Workload(app_port=3000), TASKER_GUARD__ENABLED="false"))["livenessProbe"]["httpGet"]
     assert asked == {"path": "/tasker/health/live", "port": 3000}
     tls = {"TASKER_SERVER__TLS_CERTIFICATE_FILE": "/tls/crt", "TASKER_SERVER__TLS_KEY_FILE": "/tls/key"}
-    objects = made(Workload(form="sidecar", service_monitor=True), TASKER_GUARD__ENABLED="false", **tls)
+    objects = plain(Workload(form="sidecar", service_monitor=True), TASKER_GUARD__ENABLED="false", **tls)
     assert probed(objects)["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
     assert objects["ServiceMonitor"]["spec"]["endpoints"][0]["scheme"] == "https"
     assert_valid(objects)
@@ -160,7 +150,7 @@ def test_metrics_are_scraped_where_they_are():
     """At a port of the Service, under the prefix, with the token of the Secret, and no sooner than they can be told."""
     token = canary.secret("metrics")
     for form, port in (("in-app", "http"), ("sidecar", "health")):
-        objects = made(
+        objects = plain(
             Workload(form=form, service_monitor=True), **EVERYTHING, TASKER_EXPORTERS__PROMETHEUS__TOKEN=token
         )
         (endpoint,) = objects["ServiceMonitor"]["spec"]["endpoints"]
@@ -197,7 +187,7 @@ def test_secrets_are_files_of_a_secret_that_is_made_elsewhere(tmp_path):
 @pytest.mark.parametrize("name", ["a $(HOME) $$ $x", "on: off # no", 'x \U0001f600 \u2028 {{ .x }} "', "x << y >>"])
 def test_a_value_is_handed_over_letter_by_letter(name):
     """Whatever YAML or Kubernetes would make of it: its references $(NAME) are undone by a second dollar sign."""
-    written = told(probed(made(TASKER_HEALTH__SERVICE_NAME=name)))["TASKER_HEALTH__SERVICE_NAME"]
+    written = told(probed(plain(TASKER_HEALTH__SERVICE_NAME=name)))["TASKER_HEALTH__SERVICE_NAME"]
     assert written.replace("$$", "$") == name
     assert "$" not in written.replace("$$", "")
 
@@ -205,45 +195,58 @@ def test_a_value_is_handed_over_letter_by_letter(name):
 @pytest.mark.parametrize(
     ("options", "variables", "line"),
     [
-        (["--replicas", "0"], {}, "--replicas 0: 1 or more"),
-        (["--worker-seconds", "-1"], {}, "--worker-seconds -1: 0 or more"),
-        (["--image", "a b"], {}, "--image 'a b': the name of an image, such as orders:1.2.3"),
-        (["--sidecar-image", ""], {}, "--sidecar-image '': the name of an image, such as orders:1.2.3"),
-        (["--namespace", "A"], {}, "--namespace 'A': 1 to 63 of a-z, 0-9 and -, no - at an end"),
-        (["--app-port", "70000"], {}, "--app-port 70000: 1 to 65535"),
-        (["--app-port", "8081"], {}, "--app-port 8081: the pod's containers share its ports; take another"),
+        ({"replicas": 0}, {}, "--replicas 0: 1 or more"),
+        ({"worker_seconds": -1}, {}, "--worker-seconds -1: 0 or more"),
+        ({"image": "a b"}, {}, "--image 'a b': the name of an image, such as orders:1.2.3"),
+        ({"sidecar_image": ""}, {}, "--sidecar-image '': the name of an image, such as orders:1.2.3"),
+        ({"namespace": "A"}, {}, "--namespace 'A': 1 to 63 of a-z, 0-9 and -, no - at an end"),
+        ({"namespace": "a-"}, {}, "--namespace 'a-': 1 to 63 of a-z, 0-9 and -, no - at an end"),
+        ({"app_port": 70000}, {}, "--app-port 70000: 1 to 65535"),
+        ({"app_port": 8081}, {}, "--app-port 8081: the pod's containers share its ports; take another"),
         (
-            ["--form", "sidecar", "--app-port", "8080"],
+            {"form": "sidecar", "app_port": 8080},
             {},
             "--app-port 8080: the pod's containers share its ports; take another",
         ),
         (
-            ["--service-monitor"],
+            {"service_monitor": True},
             {"TASKER_EXPORTERS__PROMETHEUS__ENABLED": "false"},
             "exporters.prometheus.enabled = false: true with --service-monitor",
         ),
-        ([], {"TASKER_GUARD__PORT": "0"}, "guard.port = 0: a deployment needs the number of a port"),
+        (
+            {},
+            {"TASKER_GRPC__ENABLED": "true", "TASKER_GRPC__PORT": "0"},
+            "grpc.port = 0: a deployment needs the number of a port",
+        ),
+        ({}, {"TASKER_GUARD__PORT": "0"}, "guard.port = 0: a deployment needs the number of a port"),
     ],
 )
-@pytest.mark.parametrize("target", ["kubernetes"])
-def test_what_contradicts_itself_is_one_line_and_nothing_is_written(target, options, variables, line, tmp_path):
-    """Exit code 2; the thing, the value, the remedy."""
-    variables = {"TASKER_GUARD__PORT": "8081", **variables}
-    done = run("deploy", target, *options, "--output", str(tmp_path / "out"), **variables)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"tasker-health: {line}\n")
+def test_what_contradicts_itself_is_one_line(options, variables, line):
+    """The thing, the value, the remedy."""
+    with pytest.raises(ConfigurationError) as raised:
+        files(kubernetes, Workload(**options), **variables)
+    assert str(raised.value) == line
+
+
+@pytest.mark.parametrize("target", ["kubernetes", "kustomize", "helm"])
+def test_nothing_is_written_of_what_contradicts_itself(target, tmp_path):
+    """The command ends with 2 and its line."""
+    done = run("deploy", target, "--replicas", "0", "--output", str(tmp_path / "out"), TASKER_GUARD__PORT="8081")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tasker-health: --replicas 0: 1 or more\n"
     assert not (tmp_path / "out").exists()
 
 
 def test_files_are_not_overwritten(tmp_path):
     """Without --force nothing changes; with it, everything is written."""
-    words = ["deploy", "kubernetes", "--service-monitor", "--output", str(tmp_path)]
-    assert run(*words, TASKER_GUARD__PORT="8081").returncode == 0
     (tmp_path / "servicemonitor.yaml").write_text("mine")
-    done = run(*words, "--replicas", "7", TASKER_GUARD__PORT="8081")
+    words = ["deploy", "kubernetes", "--service-monitor", "--output", str(tmp_path)]
+    done = run(*words, TASKER_GUARD__PORT="8081")
     assert done.returncode == 2
     assert "--force replaces it" in done.stderr
-    assert "replicas: 3" in (tmp_path / "kubernetes.yaml").read_text()
-    assert run(*words, "--force", TASKER_GUARD__PORT="8081").returncode == 0
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["mine"]
+    done = run(*words, "--force", TASKER_GUARD__PORT="8081")
+    assert done.stderr.splitlines() == [str(tmp_path / name) for name in ("kubernetes.yaml", "servicemonitor.yaml")]
     assert yaml.safe_load((tmp_path / "servicemonitor.yaml").read_text())["kind"] == "ServiceMonitor"
 
 
