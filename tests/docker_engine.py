@@ -29,6 +29,9 @@ PATIENCE_SECONDS = 60
 _ABSENT = {"test", "idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip", "site-packages", "dist-packages"}
 PACKAGE = "tasker-health[standalone]"
 _MOST_DATA = 3 << 30
+_NOT_ALLOWED = "this machine does not allow a Docker engine"
+_OF_THE_ENGINE = {125, 126}
+"""Exit codes of `docker run` where it is not the command that failed."""
 _OF_THE_INSTALLER = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
 
 
@@ -44,10 +47,20 @@ class DockerEngine:
         # Paths of its sockets may have 108 characters at most, which pytest's own folders would exceed.
         self.folder = Path(tempfile.mkdtemp(prefix="engine-", dir=_memory()))
         self._host = f"unix://{self.folder}/socket"
-        words = [self._start(driver) for driver in ("overlay2", "vfs")]
+        try:
+            words = [self._start(driver) for driver in ("overlay2", "vfs")]
+        except BaseException:
+            self.end()
+            raise
         if self._process.poll() is not None:
             self.end()
-            pytest.skip(f"this machine does not allow a Docker engine: {words[-1]}")
+            pytest.skip(f"{_NOT_ALLOWED}: {words[-1]}")
+
+    def try_container(self, image):
+        """Skip the test where the engine may not start a container of *image*, which has a shell."""
+        done = self._docker("run", "--rm", "--network", "host", image, "/bin/sh", "-c", ":")
+        if done.returncode in _OF_THE_ENGINE:
+            pytest.skip(f"{_NOT_ALLOWED}: {done.stderr.decode().strip()}")
 
     def run(self, *words, **more):
         """Return what `docker` answers to *words*, without the line's end; its failure is the test's."""

@@ -96,6 +96,7 @@ def engine(tmp_path_factory):
         engine.wheels = tmp_path_factory.mktemp("docker") / "wheels"
         engine.lock = wheels(engine.wheels)
         engine.run("import", "--change", "ENV LD_LIBRARY_PATH=/usr/local/lib", "-", BASE, input=python_image())
+        engine.try_container(BASE)
         yield engine
     finally:
         engine.end()
