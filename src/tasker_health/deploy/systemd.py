@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-
-from pydantic import BaseModel, SecretStr
+from dataclasses import replace
 
 from tasker_health.deploy import Files
+from tasker_health.deploy.environment import Environment, environment_of
 from tasker_health.deploy.plan import Plan
 from tasker_health.deploy.rendering import render as rendered
-from tasker_health.errors import ConfigurationError
-from tasker_health.loading import PREFIX, Origins
+from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.settings import Settings
 
 START_SECONDS = 60
@@ -22,89 +20,54 @@ _APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCI
 _FOLDER = re.compile(r"(/[A-Za-z0-9._@+-]+)+")
 
 
-def render(
-    plan: Plan,
-    settings: Settings,
-    *,
-    secrets: Sequence[str] = (),
-    app: str | None = None,
-    programs: str | None = None,
-    has_config: bool = False,
-) -> Files:
+def render(plan: Plan, settings: Settings, *, app: str | None = None, programs: str | None = None) -> Files:
     """Return the unit of `tasker-health serve`, or of *app* under uvicorn.
 
     Args:
         plan: Of the service.
-        settings: The same: where it listens.
-        secrets: See `secrets_of`; the unit names their files.
+        settings: In force; of those that are secret the unit names a file.
         app: An ASGI application of one's own, as `orders.main:app`.
         programs: Folder of the programs of the virtual environment; `None`: `/opt/<name>/bin`.
-        has_config: Whether it reads a TOML file, as a credential: there may be secrets in it.
 
     Raises:
-        ConfigurationError: *app* or *programs* is none.
+        ConfigurationError: *app* or *programs* is none, or a setting cannot be said by a unit.
     """
     if app is not None and not _APPLICATION.fullmatch(app):
         raise ConfigurationError(f"--app {app!r}: a module and a name in it, such as orders.main:app")
     if programs is not None and not _FOLDER.fullmatch(programs):
         raise ConfigurationError(f"--programs {programs!r}: the path of a folder, such as /opt/orders/bin")
-    if app is not None and has_config:
-        raise ConfigurationError("--config with --app: an application reads its settings itself; give it variables")
+    told = environment(plan, settings)
     ports = [port for port in (plan.port, plan.guard_port, plan.agent_port) if port is not None]
     text = rendered(
         "systemd/unit.service",
         plan=plan,
         app=app,
         programs=programs or f"/opt/{plan.name}/bin",
-        has_config=has_config,
-        host=_quoted(settings.server.host).replace("$", "$$"),
-        environment=[f"{name}={value}" for name, value in environment(plan, settings).items()],
-        secrets=secrets,
+        host=_quoted("server.host", settings.server.host).replace("$", "$$"),
+        variables=[f"{name}={_quoted(name, value)}" for name, value in told.variables.items()],
+        secrets={name: name.removeprefix("TASKER_").removesuffix("_FILE").lower() for name in sorted(told.secrets)},
         start_seconds=START_SECONDS,
         needs_low_port=min(ports) < _FIRST_FREE_PORT,
     )
     return {f"{plan.name}{'' if app else '-health'}.service": text}
 
 
-def environment(plan: Plan, settings: Settings) -> dict[str, str]:
-    """Return what the service is told, so that it and the figures of its unit agree."""
-    told = {
-        "TASKER_SERVER__HOST": settings.server.host,
-        "TASKER_SERVER__PORT": f"{plan.port}",
-        "TASKER_SERVER__PREFIX": plan.prefix,
-        "TASKER_SERVER__DRAIN_SECONDS": f"{plan.drain_seconds:g}",
-        "TASKER_HEALTH__SERVICE_NAME": settings.health.service_name,
-        "TASKER_HEALTH__LIVENESS_STALL_SECONDS": f"{plan.stall_seconds:g}",
-        "TASKER_GUARD__ENABLED": "false" if plan.guard_port is None else "true",
-    }
-    if plan.guard_port is not None:
-        told["TASKER_GUARD__PORT"] = f"{plan.guard_port}"
-    if settings.guard.host:
-        told["TASKER_GUARD__HOST"] = settings.guard.host
-    if plan.agent_port is not None:
-        told["TASKER_GUARD__AGENT_PORT"] = f"{plan.agent_port}"
-    return {name: _quoted(value) for name, value in told.items()}
+def environment(plan: Plan, settings: Settings) -> Environment:
+    """Return what the service is told: the settings in force, and to listen where they say.
+
+    Raises:
+        SettingsError: A setting cannot be said by a variable.
+    """
+    hosts = {"TASKER_SERVER__HOST": settings.server.host}
+    for group, host in (("GUARD", settings.guard.host), ("GRPC", settings.grpc.host)):
+        if host:
+            hosts[f"TASKER_{group}__HOST"] = host
+    told = environment_of(settings, plan)
+    return replace(told, variables={**hosts, **told.variables})
 
 
-def secrets_of(settings: Settings, origins: Origins) -> list[str]:
-    """Return each secret that came from a variable, without its prefix: `DATABASE__URL`."""
-    named = {path for path in _secrets_in(settings, ()) if origins.get(path, "").startswith(PREFIX)}
-    return sorted("__".join(path).upper() for path in named)
-
-
-def _secrets_in(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    if isinstance(value, SecretStr):
-        yield path
-    elif isinstance(value, BaseModel):
-        for name in value.model_fields_set:
-            yield from _secrets_in(getattr(value, name), (*path, name))
-    elif isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _secrets_in(each, (*path, str(name)))
-
-
-def _quoted(value: str) -> str:
-    """Return *value* as systemd reads it within an assignment of `Environment=` (systemd.exec(5))."""
+def _quoted(name: str, value: str) -> str:
+    """Return *value* as systemd reads it between quotes (systemd.exec(5), systemd.unit(5))."""
     if not value.isprintable():
-        raise ConfigurationError(f"{value!r}: a unit holds no such characters; choose others")
+        raise SettingsError(name, "set", "a line of text: a unit cannot say another one")
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

@@ -84,10 +84,12 @@ def test_a_low_port_costs_one_right():
     assert "PrivateUsers" not in text  # a right in a user namespace of its own opens no port of the machine
 
 
-def test_secrets_are_named_and_not_told(tmp_path):
-    """Those of variables are credentials, each a file; those of a file stay there, and the file is one itself."""
+def test_settings_are_taken_over_and_secrets_named(tmp_path):
+    """Wherever they came from: plain ones as variables, a secret one as a credential, whose value is not told."""
     config = tmp_path / "health.toml"
-    config.write_text(f'[database]\nurl = "postgresql://a:{canary.secret("file")}@db/a"\n')
+    config.write_text(
+        f'[database]\nurl = "postgresql://a:{canary.secret("file")}@db/a"\n[health]\nstuck_after_seconds = 77\n'
+    )
     secrets = {
         "TASKER_CACHE__URL": f"redis://:{canary.secret('cache')}@cache",
         "TASKER_SOURCES__SHOP__KIND": "dbos",
@@ -96,14 +98,11 @@ def test_secrets_are_named_and_not_told(tmp_path):
     done = run("deploy", "systemd", "--config", str(config), TASKER_GUARD__PORT="8081", **secrets)
     assert (done.returncode, done.stderr) == (0, "")
     canary.look("a unit", done.stdout)
-    assert "serve --config %d/health.toml" in done.stdout
-    assert re.findall(r"^LoadCredential=(.*)$", done.stdout, re.MULTILINE) == [
-        "health.toml:/etc/tasker/health.toml",
-        "cache__url:/etc/tasker/credentials/cache__url",
-        "sources__shop__url:/etc/tasker/credentials/sources__shop__url",
-    ]
-    assert 'Environment="TASKER_SOURCES__SHOP__URL_FILE=%d/sources__shop__url"' in done.stdout
-    assert "db/a" not in done.stdout
+    assert "@db" not in done.stdout
+    assert 'Environment="TASKER_HEALTH__STUCK_AFTER_SECONDS=77"' in done.stdout
+    for name in ("cache__url", "database__url", "sources__shop__url"):
+        lines = f'={name}:/etc/tasker/credentials/{name}\nEnvironment="TASKER_{name.upper()}_FILE=%d/{name}"\n'
+        assert f"LoadCredential{lines}" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -113,7 +112,6 @@ def test_secrets_are_named_and_not_told(tmp_path):
         ({"app": "a:b\nExecStartPre=/bin/x"}, "--app"),
         ({"programs": "bin"}, "--programs 'bin': the path of a folder, such as /opt/orders/bin"),
         ({"programs": "/opt/a b; c"}, "--programs"),
-        ({"app": "a:b", "has_config": True}, "--config with --app"),
     ],
 )
 def test_what_is_no_application_and_no_folder_is_refused(options, words):
@@ -125,11 +123,11 @@ def test_what_is_no_application_and_no_folder_is_refused(options, words):
 def test_what_a_unit_would_read_otherwise_is_quoted():
     """Specifiers and quotes of systemd in a value stay that value; a line break is refused."""
     assert 'NAME=ord%%n \\"a\\""' in unit_of(settings_of(health={"service_name": 'ord%n "a"'}))[1]
-    with pytest.raises(ConfigurationError, match="a unit holds no such characters"):
+    with pytest.raises(ConfigurationError, match="a unit cannot say another one"):
         unit_of(settings_of(health={"service_name": "orders\nExecStartPre=/bin/x"}))
 
 
-@pytest.mark.parametrize("kind", ["serve", "app", "all"])
+@pytest.mark.parametrize("kind", ["serve", "app", "secret"])
 def test_systemd_understands_it_and_finds_little_exposed(analyze, tmp_path, kind):
     """`systemd-analyze verify` has nothing to say, and `security` finds as little as it can."""
     programs = tmp_path / "bin"
@@ -139,8 +137,10 @@ def test_systemd_understands_it_and_finds_little_exposed(analyze, tmp_path, kind
         (programs / each).chmod(0o755)
     options = {
         "serve": {},
-        "app": {"app": "orders.main:app", "secrets": ["DATABASE__URL"]},
-        "all": {"has_config": True, "secrets": ["CACHE__URL"]},
+        "app": {"app": "orders.main:app"},
+        "secret": {
+            "settings": settings_of(cache={"url": "redis://cache", "signing_key": canary.secret("signing key")})
+        },
     }[kind]
     name, text = unit_of(programs=str(programs), **options)
     (tmp_path / name).write_text(text)

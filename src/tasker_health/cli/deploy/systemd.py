@@ -26,17 +26,8 @@ def systemd(
 ) -> None:
     """Write a unit that is ready when it says so, fed while it is alive, and allowed little."""
     from tasker_health.deploy.plan import plan_of
-    from tasker_health.deploy.systemd import render, secrets_of
-    from tasker_health.loading import load_with_origins
+    from tasker_health.deploy.systemd import render
+    from tasker_health.loading import load_settings
 
-    settings, origins = load_with_origins(config)
-    plan = plan_of(settings)
-    files = render(
-        plan,
-        settings,
-        secrets=secrets_of(settings, origins),
-        app=application,
-        programs=programs,
-        has_config=config is not None,
-    )
-    hand_over(files, output, force=force)
+    settings = load_settings(config)
+    hand_over(render(plan_of(settings), settings, app=application, programs=programs), output, force=force)
