@@ -115,7 +115,7 @@ def test_nothing_wrong_is_the_code_0_and_what_cannot_be_read_the_code_2(tmp_path
         ("kind: Pod\napiVersion: v1\nspec: {{ .Values.spec }}\nx: {{ template }\n", "helm template"),
         ("kind: \x00\n", ":1: not YAML"),
         ("kind: *nobody\n", ":1: not YAML"),
-        ("kind: &a [*a]\n", ":1: an anchor holds itself"),
+        ("kind: &a [*a]\n", ":1: not YAML: an anchor holds itself"),
         ("kind: " + "[" * 5000, "deeper"),
         ("{a: " * 5000, "deeper"),
         ("http { server {\n", "brace is missing"),
@@ -155,7 +155,11 @@ def test_a_bomb_costs_what_its_text_costs(tmp_path):
         f"l{n}: &l{n} {{kind: List, apiVersion: v1, items: [{', '.join([f'*l{n - 1}'] * 10)}]}}" for n in range(1, 11)
     ]
     nested += ["kind: List", "apiVersion: v1", "items: [*l10]"]
+    wide = [f"k: &k {{{', '.join(f'k{n}: 1' for n in range(20_000))}}}"]
+    wide += [f"m{n}: {{<<: *k}}" for n in range(20_000)]
     began = time.process_time()
+    (tmp_path / "bomb.yaml").write_text("\n".join(["kind: x", *wide]))
+    assert "more than a manifest" in check(tmp_path / "bomb.yaml").unread[0]
     for lines in (rows, merge, nested):
         (tmp_path / "bomb.yaml").write_text("\n".join(lines) + "\n")
         assert check(tmp_path / "bomb.yaml").faults == []

@@ -186,7 +186,8 @@ def _pre_stop(tree: Tree | None) -> float | None:
         return None
     if tree.at("sleep") is not None:
         return tree.number("sleep", "seconds", default=0)
-    words = [word for each in tree.list_at("exec", "command") for word in words_of(each.text or "")]
+    given = [word for each in tree.list_at("exec", "command") for word in words_of(each.text or "")]
+    words = [word.removeprefix("/usr").removeprefix("/bin/") for word in given]
     if "sleep" in words[:-1]:
         return seconds_of(words[words.index("sleep") + 1].rstrip(";")) or 0
     return 0

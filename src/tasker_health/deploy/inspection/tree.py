@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tasker_health.deploy.inspection.faults import Fault, Place
+from tasker_health.deploy.inspection.faults import Fault, Place, shown
 from tasker_health.errors import ConfigurationError
 
 try:
@@ -16,9 +16,9 @@ except ModuleNotFoundError as error:
     raise ConfigurationError("deploy: pyyaml is not installed: pip install 'tasker-health[deploy]'") from None
 
 DEEPEST = 100
-MOST_NODES = 400_000
-_MERGE = "tag:yaml.org,2002:merge"
-_NULL = "tag:yaml.org,2002:null"
+MOST_VALUES = 400_000
+_MERGE = "<<"
+_NULLS = {"", "~", "null", "Null", "NULL"}
 
 
 @dataclass(frozen=True)
@@ -68,94 +68,122 @@ def documents(text: str, file: str) -> tuple[list[Tree], list[Fault]]:
     Raises:
         ConfigurationError: It is not YAML, or larger or deeper than a manifest can be.
     """
-    loader = _Bounded(text, file)
+    grower = _Grower(file)
     try:
-        nodes: list[yaml.Node | None] = []
-        while loader.check_node():
-            nodes.append(loader.get_node())
-        planted = _Planter(file)
-        return [planted.tree(node) for node in nodes if node is not None], planted.faults
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            grower.take(event)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else 1
+        line = mark.line + 1 if mark is not None else grower.line
         words = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read")
-        template = "{{" in text
-        remedy = (
-            "render it first: helm template ... | tasker-health deploy check -" if template else "correct that place"
-        )
+        remedy = "correct that place"
+        if "{{" in text:
+            remedy = "render it first: helm template ... | tasker-health deploy check -"
         raise ConfigurationError(f"{file}:{line}: not YAML: {words}; {remedy}") from None
-    finally:
-        loader.dispose()
+    return grower.documents, grower.faults
 
 
-class _Bounded(yaml.SafeLoader):
-    """Composes nodes and constructs nothing."""
+@dataclass
+class _Open:
+    """A mapping or a sequence whose end has not come."""
 
-    def __init__(self, text: str, file: str) -> None:
-        self._file = file
-        self._depth = self._count = 0
-        try:
-            super().__init__(text)
-        except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
-            raise ConfigurationError(f"{file}:{line}: not YAML: {error.reason}; correct that place") from None
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Return the next node, unless there are too many."""
-        self._depth += 1
-        self._count += 1
-        if self._depth > DEEPEST or self._count > MOST_NODES:
-            what = "deeper" if self._depth > DEEPEST else "more"
-            raise ConfigurationError(f"{self._file}: {what} than a manifest can be; give the manifest alone")
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
+    place: Place
+    anchor: str | None
+    is_mapping: bool
+    values: list[tuple[Tree, bool]] = field(default_factory=list)
+    """Each value, and whether it is a plain scalar: only such a `<<` merges."""
 
 
-class _Planter:
-    """Makes trees of nodes; what an anchor names is made once, however often it is spoken of."""
+class _Grower:
+    """Makes trees of events; what an anchor names is made once, however often it is spoken of.
+
+    Attributes:
+        documents: Those that are complete.
+        faults: Keys that were written twice.
+        line: How far it has come.
+    """
 
     def __init__(self, file: str) -> None:
+        self.documents: list[Tree] = []
         self.faults: list[Fault] = []
+        self.line = 1
         self._file = file
-        self._made: dict[int, Tree] = {}
-        self._under_way: set[int] = set()
+        self._count = 0
+        self._open: list[_Open] = []
+        self._named: dict[str, Tree | None] = {}
 
-    def tree(self, node: yaml.Node) -> Tree:
-        """Return *node* as a tree."""
-        known = self._made.get(id(node))
-        if known is not None:
-            return known
-        place = Place(self._file, node.start_mark.line + 1)
-        if id(node) in self._under_way:
-            raise ConfigurationError(f"{place}: an anchor holds itself; write out what is meant")
-        self._under_way.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            made = Tree(place, keys=self._mapping(node))
-        elif isinstance(node, yaml.SequenceNode):
-            made = Tree(place, items=tuple(self.tree(each) for each in node.value))
+    def take(self, event: yaml.Event) -> None:
+        """Take the next event.
+
+        Raises:
+            ConfigurationError: There are too many, or an anchor holds itself.
+        """
+        self.line = event.start_mark.line + 1 if event.start_mark is not None else self.line
+        place = Place(self._file, self.line)
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._named = {}
+        elif isinstance(event, yaml.AliasEvent):
+            self._put(self._spoken_of(event.anchor, place), is_plain=False)
+        elif isinstance(event, yaml.ScalarEvent):
+            is_plain = event.implicit[0] and not event.style
+            tree = Tree(place, text=None if is_plain and event.value in _NULLS else str(event.value))
+            self._name(event.anchor, tree)
+            self._put(tree, is_plain=is_plain)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._name(event.anchor, None)
+            self._open.append(_Open(place, event.anchor, isinstance(event, yaml.MappingStartEvent)))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._close()
+        self._count += 1
+        self._bound(place)
+
+    def _bound(self, place: Place) -> None:
+        if len(self._open) > DEEPEST or self._count > MOST_VALUES:
+            what = "deeper" if len(self._open) > DEEPEST else "more"
+            raise ConfigurationError(f"{place}: {what} than a manifest can be; give the manifest alone")
+
+    def _spoken_of(self, anchor: str | None, place: Place) -> Tree:
+        tree = self._named.get(anchor or "")
+        if tree is None:
+            why = "holds itself" if anchor in self._named else "is not there"
+            raise ConfigurationError(f"{place}: not YAML: an anchor {why}; write out what is meant")
+        return tree
+
+    def _name(self, anchor: str | None, tree: Tree | None) -> None:
+        if anchor is not None:
+            self._named[anchor] = tree
+
+    def _close(self) -> None:
+        ended = self._open.pop()
+        if ended.is_mapping:
+            tree = Tree(ended.place, keys=self._mapping(ended.values))
         else:
-            made = Tree(place, text=None if node.tag == _NULL else str(node.value))
-        self._under_way.discard(id(node))
-        self._made[id(node)] = made
-        return made
+            tree = Tree(ended.place, items=tuple(each for each, _ in ended.values))
+        self._name(ended.anchor, tree)
+        self._put(tree, is_plain=False)
 
-    def _mapping(self, node: yaml.MappingNode) -> dict[str, Tree]:
+    def _put(self, tree: Tree, *, is_plain: bool) -> None:
+        if self._open:
+            self._open[-1].values.append((tree, is_plain))
+        else:
+            self.documents.append(tree)
+
+    def _mapping(self, values: list[tuple[Tree, bool]]) -> dict[str, Tree]:
         own: dict[str, Tree] = {}
         below: dict[str, Tree] = {}
-        for key, value in node.value:
-            line = Place(self._file, key.start_mark.line + 1)
-            planted = self.tree(value)
-            if key.tag == _MERGE:
-                below |= {name: each for merged in _merged(planted) for name, each in merged.keys.items()}
+        for (key, is_plain), (value, _) in zip(values[::2], values[1::2], strict=True):
+            if is_plain and key.text == _MERGE:
+                for merged in _merged(value):
+                    self._count += len(merged.keys)  # each costs what its keys do, however short its alias is
+                    self._bound(key.place)
+                    below |= merged.keys
                 continue
-            name = str(key.value) if isinstance(key, yaml.ScalarNode) else "?"
+            name = key.text if key.text is not None else "?"
             if name in own:
                 first = own[name].place.line
-                self.faults.append(
-                    Fault(line, "duplicate-key", name, "written twice", f"it stands in line {first}, too; keep one")
-                )
-            own[name] = Tree(line, planted.text, planted.keys, planted.items)
+                remedy = f"it stands in line {first}, too; keep one"
+                self.faults.append(Fault(key.place, "duplicate-key", shown(name), "written twice", remedy))
+            own[name] = Tree(key.place, value.text, value.keys, value.items)
         return below | own
 
 
