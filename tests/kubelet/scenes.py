@@ -54,7 +54,7 @@ def rolled_out(stage, image, path, **options):
         nothing_was_restarted(cluster)
         killed = sum(each.killed for pod in cluster.all for each in pod.containers)
         late = sum(each.at > deleted for each in load.asked for deleted in _deleted(cluster, each.address))
-        return {"lost": load.lost, "asked": len(load.asked), "killed": killed, "after SIGTERM": late, "s": seconds}
+        return {"lost": load.lost, "asked": len(load.asked), "killed": killed, "late": late, "s": seconds}
 
 
 def _deleted(cluster, address):
