@@ -15,7 +15,7 @@ import psycopg
 from tasker_health import CheckFailed, Health
 
 PATIENCE_SECONDS = 1
-PLACING_SECONDS = 0.1
+PLACING_SECONDS = 0.4
 
 health = Health()
 is_well = True
