@@ -19,7 +19,7 @@ from tasker_health.errors import ConfigurationError
 
 PAGE = Path(__file__).parents[3] / "docs" / "deploy" / "systemd.md"
 MOST_EXPOSED = 15
-"""Tenths: of ten, what `systemd-analyze security` may find, where Debian's own daemons have up to 96."""
+"""Tenths, of 100: the exposure that `systemd-analyze security` may find."""
 
 
 def unit_of(settings=None, **options):
