@@ -208,6 +208,44 @@ def test_a_config_map_among_the_files_is_read(tmp_path):
     assert secret not in str(found)
 
 
+def test_the_last_stage_of_an_image_has_what_it_is_made_from(tmp_path):
+    """Variables and health check of a stage that it names; a text in the file is no instruction."""
+    (tmp_path / "Dockerfile").write_text(
+        "FROM python AS tools\nSTOPSIGNAL SIGINT\nFROM --platform=linux/amd64 python AS base\n"
+        "RUN <<EOT\nSTOPSIGNAL SIGKILL\nEOT\nHEALTHCHECK CMD tasker-health probe http://127.0.0.1:8081/tasker/health/live\n"
+        "FROM base\nUSER 10001\n"
+    )
+    assert [(fault.rule, fault.place.line) for fault in check(tmp_path / "Dockerfile").faults] == [
+        ("container-flag", 7)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pre_stop", "is_told"),
+    [
+        ("{sleep: {seconds: 10}}", True),
+        ('{exec: {command: [sleep, "10"]}}', True),
+        ('{exec: {command: ["/bin/sleep", "10"]}}', True),
+        ('{exec: {command: [sh, -c, "sleep 10; true"]}}', True),
+        ('{exec: {command: [sh, -c, "nginx -s quit"]}}', False),
+    ],
+)
+def test_a_pre_stop_takes_of_the_grace(pre_stop, is_told, tmp_path):
+    """However its sleep is written: 20 s of drain and 10 s of it are not less than 30 s."""
+    lifecycle = f"image: orders\n      lifecycle: {{preStop: {pre_stop}}}"
+    variables = "\n      env: [{name: TASKER_SERVER__DRAIN_SECONDS, value: '20'}]"
+    (tmp_path / "pod.yaml").write_text(POD.replace("image: orders", lifecycle + variables))
+    assert ("grace-short" in {fault.rule for fault in check(tmp_path / "pod.yaml").faults}) is is_told
+
+
+def test_files_of_variables_are_not_read_and_that_is_said(tmp_path):
+    """What they set can be a secret, and lies elsewhere."""
+    (tmp_path / "compose.yaml").write_text("services:\n  orders:\n    image: tasker-health\n    env_file: x\n")
+    (tmp_path / "orders.service").write_text("[Service]\nExecStart=tasker-health serve\nEnvironmentFile=/etc/x\n")
+    notes = check(tmp_path / "compose.yaml", tmp_path / "orders.service").notes
+    assert [note.rpartition("/")[2].partition(" ")[0] for note in notes] == ["compose.yaml:4:", "orders.service:3:"]
+
+
 def test_a_merged_key_is_read_and_control_characters_are_not_printed(tmp_path):
     """`<<` as compose files have it; a name with an escape sequence cannot paint the terminal."""
     (tmp_path / "compose.yaml").write_text(

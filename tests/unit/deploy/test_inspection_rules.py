@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import canary
 from tasker_health.deploy.inspection.faults import RULES
-from tasker_health.deploy.inspection.reading import inspect
+from tasker_health.deploy.inspection.judgement import judge
+from tasker_health.deploy.inspection.reading import Texts, inspect
+from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
 
 PASSWORD = canary.secret("manifest")
@@ -259,6 +263,11 @@ BAD = [
 ]
 """Format, rule, what is replaced by what, and the line that is told."""
 
+ODD_WORDS = (
+    "{ } [ \" ' null 1e400 -1 inf nan $(X) \\ http://[ *a &a << !!python/object:os.system # ; % \x1b \u0663 \u00b2 ::"
+)
+ODD = st.sampled_from([*ODD_WORDS.split(), "", "\n", ": ", "- ", "\t", "9" * 30])
+
 FOLLOWS = {"guard-port", "drain-short", "loopback"}
 """What the change of another rule's row may break, too."""
 
@@ -363,3 +372,25 @@ def test_another_container_is_not_judged(tmp_path):
     text = GOOD["compose"] + "  db:\n    image: postgres\n    healthcheck: {test: [CMD, pg_isready]}\n"
     assert found(text, tmp_path) == []
     assert found(text.replace("postgres\n", "tasker-health\n"), tmp_path) != []
+
+
+@settings(max_examples=150, deadline=None)
+@given(kind=st.sampled_from(sorted(GOOD)), cuts=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), ODD), max_size=6))
+def test_no_text_is_too_odd(kind, cuts):
+    """Whatever is cut out and put in: findings of one printable line each, or one line that says why not."""
+    text = GOOD[kind]
+    for begin, length, odd in cuts:
+        at = int(begin * len(text))
+        text = text[:at] + odd + text[at + int(length * 20) :]
+    try:
+        found = inspected(text)
+    except ConfigurationError as error:
+        found = [error]
+    assert all(str(each).isprintable() for each in found)
+
+
+def inspected(text):
+    """Return the faults in *text*."""
+    found = Texts()
+    found.take(text, "file")
+    return judge(found.facts(), with_environment)[0]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tasker_health.deploy.inspection.commands import asked_by, words_of
 from tasker_health.deploy.inspection.facts import Container, Facts, Means, Probe, Role, Workload, Written
-from tasker_health.deploy.inspection.faults import Place
+from tasker_health.deploy.inspection.faults import Place, shown
 from tasker_health.deploy.inspection.figures import port_of, seconds_of
 from tasker_health.deploy.inspection.tree import Tree
 from tasker_health.deploy.plan import Prober
@@ -33,7 +33,15 @@ def is_compose(trees: list[Tree]) -> bool:
 def read(trees: list[Tree]) -> Facts:
     """Return what the file says of its services."""
     services = trees[0].at("services")
-    return Facts(workloads=tuple(_workload(name, tree) for name, tree in (services.keys if services else {}).items()))
+    named = services.keys if services else {}
+    return Facts(
+        workloads=tuple(_workload(name, tree) for name, tree in named.items()),
+        notes=tuple(
+            f"{tree.keys['env_file'].place}: env_file of {shown(name)} is not read; what it sets is not judged"
+            for name, tree in named.items()
+            if "env_file" in tree.keys
+        ),
+    )
 
 
 def _workload(name: str, tree: Tree) -> Workload:

@@ -13,6 +13,8 @@ from tasker_health.deploy.inspection.figures import count_of, port_of, seconds_o
 from tasker_health.deploy.plan import Prober
 
 _FIRST = re.compile(r"\s*(?:#[^\n]*\n\s*)*(?:FROM|ARG)\s", re.IGNORECASE)
+_HEREDOC = re.compile(r"<<-?[\"']?(\w+)")
+_NAMED = ("image", "AS", "name")
 _FLAGS = {
     "--interval": "period_seconds",
     "--timeout": "timeout_seconds",
@@ -40,9 +42,13 @@ class _Stage:
 def read(text: str, file: str) -> Facts:
     """Return what *text* says of the image that it makes."""
     stage = _Stage(Place(file, 1))
+    stages: dict[str, _Stage] = {}
     for word, rest, place in _instructions(text, file):
         if word == "FROM":
-            stage = _Stage(place)
+            words = [each for each in rest.split() if not each.startswith("--")]
+            stage = _begun(stages.get(words[0].lower() if words else ""), place)
+            if len(words) == len(_NAMED) and words[1].upper() == "AS":
+                stages[words[2].lower()] = stage
         elif word == "HEALTHCHECK":
             stage.probe = _probe(rest, place)
         elif word in {"CMD", "ENTRYPOINT"}:
@@ -55,6 +61,19 @@ def read(text: str, file: str) -> Facts:
             numbers = (each.partition("/")[0] for each in rest.split())
             stage.ports |= {each: number for each in numbers if (number := port_of(each)) is not None}
     return Facts(workloads=(_workload(stage),))
+
+
+def _begun(base: _Stage | None, place: Place) -> _Stage:
+    """Return a stage that has all that the stage has which it is made from."""
+    if base is None:
+        return _Stage(place)
+    return replace(
+        base,
+        place=place,
+        environment=dict(base.environment),
+        ports=dict(base.ports),
+        commands=dict(base.commands),
+    )
 
 
 def _workload(stage: _Stage) -> Workload:
@@ -76,8 +95,11 @@ def _workload(stage: _Stage) -> Workload:
 def _instructions(text: str, file: str) -> list[tuple[str, str, Place]]:
     """Return each instruction, what follows it, and where; lines that go on are put together."""
     found: list[tuple[str, str, Place]] = []
-    held, began = "", 0
+    held, began, until = "", 0, ""
     for number, line in enumerate(text.splitlines(), 1):
+        if until:  # of a text that stands in the file itself
+            until = "" if line.strip() == until else until
+            continue
         if line.lstrip().startswith("#") or (held and not line.strip()):
             continue
         began = began if held else number
@@ -87,6 +109,8 @@ def _instructions(text: str, file: str) -> list[tuple[str, str, Place]]:
         word, _, rest = (held + line).strip().partition(" ")
         found.append((word.upper(), rest.strip(), Place(file, began)))
         held = ""
+        inline = _HEREDOC.search(rest) if word.upper() in {"RUN", "COPY", "ADD"} else None
+        until = inline[1] if inline else ""
     return found
 
 

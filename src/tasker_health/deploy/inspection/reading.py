@@ -50,7 +50,7 @@ def inspect(files: Sequence[str], settings_with: SettingsWith) -> Inspection:
         ConfigurationError: The settings in force cannot work.
     """
     settings_with({})
-    found = _Found()
+    found = Texts()
     for file in dict.fromkeys(files):
         try:
             found.take(*_text(file))
@@ -67,13 +67,13 @@ def inspect(files: Sequence[str], settings_with: SettingsWith) -> Inspection:
 def is_known(text: str) -> bool:
     """Whether *text* is of a kind that can be judged."""
     try:
-        _Found().take(text, "")
+        Texts().take(text, "")
     except ConfigurationError:
         return False
     return True
 
 
-class _Found:
+class Texts:
     """What was read so far; objects of Kubernetes wait until all are there, for they speak of one another."""
 
     def __init__(self) -> None:

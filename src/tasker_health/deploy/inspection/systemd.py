@@ -50,7 +50,9 @@ def read(text: str, file: str) -> Facts:
         grace_seconds=_seconds(stop, STOP_SECONDS) or math.inf,
         supervision=supervision,
     )
-    return Facts(workloads=(workload,))
+    files = given.get("EnvironmentFile", [])
+    notes = tuple(f"{each.place}: EnvironmentFile is not read; what it sets is not judged" for each in files)
+    return Facts(workloads=(workload,), notes=notes)
 
 
 def _service(text: str, file: str) -> dict[str, list[Written]]:
