@@ -133,6 +133,7 @@ def test_no_rule_lets_anybody_but_the_node_probe(form):
     containers = [*pod(objects).get("initContainers", []), *pod(objects)["containers"]]
     assert set(opened) == {port["containerPort"] for each in containers for port in each["ports"]} - {8081}
     assert [rule for rule in rules if "from" not in rule] == [{"ports": [{"port": 3000}]}]
+    assert [rule["from"] for rule in rules if "from" in rule] == [[{"namespaceSelector": {}}]]
 
 
 def test_without_a_guard_the_service_itself_is_probed():
