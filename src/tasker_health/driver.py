@@ -5,6 +5,7 @@ Add one by adding a `Driver` to the table; a SQLAlchemy URL of any other driver 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -164,11 +165,26 @@ def _mysql_drop(driver: Any) -> None:
 
 def _sqlite_arguments(url: sa.URL, _tuning: Tuning) -> Arguments:
     """Open the file only when it is there: a probe must not create the database that it misses."""
-    own = url.set(drivername="sqlite+aiosqlite")
+    own, arguments = url.set(drivername="sqlite+aiosqlite"), {"async_creator_fn": _sqlite_connected}
     if own.database in {None, "", ":memory:"} or str(own.database).startswith("file:"):
-        return own, {}
+        return own, arguments
     path = quote(os.path.abspath(str(own.database)))  # noqa: PTH100 -- must not follow links
-    return own.set(database=f"file:{path}", query={"uri": "true", "mode": "rw", **own.query}), {}
+    return own.set(database=f"file:{path}", query={"uri": "true", "mode": "rw", **own.query}), arguments
+
+
+async def _sqlite_connected(*where: Any, **how: Any) -> Any:
+    """Connect; leave no thread where that fails: aiosqlite's would speak to an event loop that may have ended."""
+    import aiosqlite
+
+    connection = aiosqlite.connect(*where, **how)
+    thread: Any = getattr(connection, "_thread", connection)  # it was a thread itself before aiosqlite 0.22
+    thread.daemon = True
+    try:
+        return await connection
+    except Exception:
+        while thread.is_alive():  # noqa: ASYNC110 -- a thread that ends sets no event
+            await asyncio.sleep(0.001)
+        raise
 
 
 def _sqlite_begin(connection: sa.Connection, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import sys
 import threading
 import time
 
@@ -249,3 +250,23 @@ def test_a_starved_loop_gets_its_connection_back(fixture, request):
     answer, given_up = asyncio.run(play())
     assert answer == 1
     assert given_up > 0
+
+
+def test_an_attempt_to_open_a_missing_file_leaves_no_thread(tmp_path):
+    """Its thread has ended when the failure is told: it would speak to the event loop, which may be closed by then."""
+
+    async def play():
+        database = Database(f"sqlite:///{tmp_path}/nothing.sqlite")
+        before = set(threading.enumerate())
+        for _ in range(20):
+            with pytest.raises(DatabaseFault):
+                await database.run(one, deadline_seconds=PATIENCE)
+            assert set(threading.enumerate()) <= before
+        await database.close()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1)
+    try:
+        asyncio.run(play())
+    finally:
+        sys.setswitchinterval(interval)

@@ -21,6 +21,10 @@ from tasker_health.web.tls import Certificate
 _MOST_DESCRIPTORS = 65536
 
 
+_LAST_ANSWERS_SECONDS = 5
+"""How long an answer that is under way at the end of a drain is waited for: whoever kills us allows for it."""
+
+
 class Server(uvicorn.Server):
     """Serves *app* until told to stop.
 
@@ -54,7 +58,7 @@ class Server(uvicorn.Server):
                 access_log=access_log,
                 server_header=False,
                 proxy_headers=False,
-                timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+                timeout_graceful_shutdown=max(1, min(_LAST_ANSWERS_SECONDS, round(settings.drain_seconds))),
             )
         )
 
