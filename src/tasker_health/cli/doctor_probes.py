@@ -7,14 +7,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasker_health.cli.findings import Finding, Verdict, change, note, tell
 from tasker_health.cli.probe import say
 from tasker_health.cli.probe_asking import Answer, ask
-from tasker_health.deploy.inspection.reading import Inspection, inspect
 from tasker_health.deploy.inspection.service import SettingsWith, is_loopback
 from tasker_health.deploy.plan import LIVENESS, READINESS
 from tasker_health.settings import Settings
+
+if TYPE_CHECKING:
+    from tasker_health.deploy.inspection.reading import Inspection
 
 NOT_READ = 2
 KUBELET_TIMEOUT_SECONDS = 1.0
@@ -33,18 +36,27 @@ def examine_probes(settings_with: SettingsWith, files: Sequence[str], *, as_json
         ConfigurationError: The settings cannot work.
     """
     settings = settings_with({})
-    inspection = inspect(files, settings_with) if files else Inspection([], [], [])
+    inspection = _inspected(files, settings_with)
     findings = [
         _deadline(settings),
         _drain(settings),
         *_addresses(settings, in_container=is_in_container(), with_manifests=bool(files)),
         *asyncio.run(look(settings)),
-        *of_manifests(inspection),
+        *(of_manifests(inspection) if inspection is not None else []),
     ]
     code = tell(findings, as_json=as_json)
-    for line in inspection.unread:
+    unread = inspection.unread if inspection is not None else []
+    for line in unread:
         say(sys.stderr, f"tasker-health: {line}\n")
-    return NOT_READ if inspection.unread else code
+    return NOT_READ if unread else code
+
+
+def _inspected(files: Sequence[str], settings_with: SettingsWith) -> Inspection | None:
+    if not files:
+        return None
+    from tasker_health.deploy.inspection.reading import inspect  # needs PyYAML, which is not wanted without manifests
+
+    return inspect(files, settings_with)
 
 
 def is_in_container() -> bool:

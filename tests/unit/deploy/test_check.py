@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import textwrap
 import time
 
@@ -236,6 +237,14 @@ def test_a_pre_stop_takes_of_the_grace(pre_stop, is_told, tmp_path):
     variables = "\n      env: [{name: TASKER_SERVER__DRAIN_SECONDS, value: '20'}]"
     (tmp_path / "pod.yaml").write_text(POD.replace("image: orders", lifecycle + variables))
     assert ("grace-short" in {fault.rule for fault in check(tmp_path / "pod.yaml").faults}) is is_told
+
+
+def test_without_pyyaml_it_says_what_to_install(tmp_path):
+    """One line, the code 2, and no traceback."""
+    code = "import sys; sys.modules['yaml'] = None; from tasker_health.cli import main; main()"
+    done = run("deploy", "check", str(tmp_path / "x"), command=[sys.executable, "-c", code])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tasker-health: deploy: pyyaml is not installed: pip install 'tasker-health[deploy]'\n"
 
 
 def test_files_of_variables_are_not_read_and_that_is_said(tmp_path):
