@@ -7,16 +7,17 @@ same time, as each mostly waits; what they have measured is printed (`pytest -rP
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from kubelet.manifest import deployment_of
-from kubelet.scenes import SCENES, rendered
-from kubelet.staging import STALL_SECONDS, Stage
+from kubelet.scenes import SCENES
+from kubelet.staging import STALL_SECONDS, Stage, rendered
 
 pytestmark = pytest.mark.alone
 
-AT_ONCE = 4
+AT_ONCE = 5
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +127,10 @@ def test_the_manifest_is_understood_as_it_is_printed(told):
     readiness = container.probes["readiness"]
     assert drain > readiness.period_seconds * readiness.failure_threshold
     assert spec.grace_seconds > container.pre_stop.sleep_seconds + drain
+    page = (Path(__file__).parents[2] / "docs" / "deploy" / "probes.md").read_text()
+    for name, place in (("period", 1), ("timeout", 2)):
+        assert f"| {name} | {' | '.join(f'{each[place]} s' for each in figures.values())} |" in page
+    assert f"| failures in a row | {' | '.join(str(each[3]) for each in figures.values())} |" in page
+    hook = container.pre_stop.sleep_seconds
+    assert f"`preStop` {hook} s, `server.drain_seconds` {drain:g}," in page
+    assert f"`terminationGracePeriodSeconds` {spec.grace_seconds}," in page

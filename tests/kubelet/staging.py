@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from kubelet.cluster import Cluster
 from kubelet.container import Image
 from kubelet.manifest import DeploymentSpec, PreStop
 from kubelet.pod import BackOff
+from server import free_port
 
 STALL_SECONDS = 5
 """The least that the settings allow."""
@@ -20,6 +23,16 @@ GRACE_SECONDS = 8
 _STARTUP_SECONDS = 60
 _SHORT = {"TASKER_SERVER__DRAIN_SECONDS": "3", "TASKER_HEALTH__LIVENESS_STALL_SECONDS": str(STALL_SECONDS)}
 _TESTS = str(Path(__file__).parents[1])
+
+
+def rendered() -> str:
+    """Return what `tasker-health deploy kubernetes` prints for an application at two free ports."""
+    settings = {"TASKER_SERVER__PORT": str(free_port()), "TASKER_GUARD__PORT": str(free_port())}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
+    command = [sys.executable, "-m", "tasker_health", "deploy", "kubernetes"]
+    done = subprocess.run(command, env=kept | settings, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def shortened(
