@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import ssl
 import time
 from dataclasses import dataclass
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}  # noqa: S104 -- asked, not listened on
 _LONGEST_LINE = 1024
 
 
@@ -32,7 +32,7 @@ async def ask(host: str, port: int, path: str, patience_seconds: float, *, secur
     began = time.monotonic()
     try:
         async with asyncio.timeout(patience_seconds):
-            status = await _status(_EVERYWHERE.get(host, host), port, path, secure=secure)
+            status = await _status(_asked_at(host), port, path, secure=secure)
     except TimeoutError:
         return Answer(None, max(time.monotonic() - began, patience_seconds))
     except (OSError, ValueError) as error:
@@ -40,6 +40,18 @@ async def ask(host: str, port: int, path: str, patience_seconds: float, *, secur
         words = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "no HTTP is spoken there"
         return Answer(None, seconds, words)
     return Answer(status, time.monotonic() - began)
+
+
+def _asked_at(host: str) -> str:
+    """Return where to ask who listens on *host*, which can be every address of this machine."""
+    plain = host.strip("[]")
+    try:
+        address = ipaddress.ip_address(plain)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return plain
+    return "127.0.0.1" if isinstance(address, ipaddress.IPv4Address) else "::1"
 
 
 async def _status(host: str, port: int, path: str, *, secure: bool) -> int:

@@ -98,7 +98,7 @@ async def test_a_certificate_is_not_verified(tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     async with serving({"live": READY}, context) as port:
-        assert (await ask("127.0.0.1", port, "/live", 30, secure=True)).status == 200
+        assert (await ask("0.0.0.0", port, "/live", 30, secure=True)).status == 200
         assert (await ask("127.0.0.1", port, "/live", 30, secure=False)).status is None
 
 

@@ -87,7 +87,7 @@ def _workload(stage: _Stage) -> Workload:
         ports=stage.ports,
         probes=(stage.probe,) if stage.probe else (),
         stop_signal=stage.signal,
-        shell=runs if runs and not _is_json(runs.value or "") and not _executes(runs.value or "") else None,
+        shell_form=runs if runs and not _is_json(runs.value or "") and not _executes(runs.value or "") else None,
     )
     return Workload(kind="image", name=stage.name, place=stage.place, containers=(container,))
 

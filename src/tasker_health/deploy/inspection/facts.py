@@ -95,7 +95,7 @@ class Container:
         published: Where the port is written that others can reach, by its number.
         pre_stop_seconds: How long it is left alone before it is told to stop; `None`: not at all.
         stop_signal: Which one tells it to stop.
-        shell: Its command, where a shell stands before it.
+        shell_form: Its command, where a shell stands before it.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Container:
     probes: tuple[Probe, ...] = ()
     pre_stop_seconds: float | None = None
     stop_signal: Written | None = None
-    shell: Written | None = None
+    shell_form: Written | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

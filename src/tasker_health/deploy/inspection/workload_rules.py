@@ -42,10 +42,12 @@ def judge_stop(workload: Workload, container: Container, service: Service) -> It
     if signal is not None and (signal.value or "").upper() not in _TERMINATES:
         remedy = "only SIGTERM has it drain; leave it out"
         yield Fault(signal.place, "stop-signal", f"{name} stop signal", shown(signal.value or ""), remedy)
-    if container.shell is not None:
-        program = (container.shell.value or "").partition(" ")[0]  # what follows may hold a secret
+    if container.shell_form is not None:
+        program = (container.shell_form.value or "").partition(" ")[0]  # what follows may hold a secret
         remedy = 'the shell gets SIGTERM and hands it on to nobody; write it as ["program", "argument"]'
-        yield Fault(container.shell.place, "shell-form", f"{name} command", f"{shown(program)} ... in a shell", remedy)
+        yield Fault(
+            container.shell_form.place, "shell-form", f"{name} command", f"{shown(program)} ... in a shell", remedy
+        )
 
 
 def judge_start(workload: Workload, service: Service) -> Iterator[Fault]:
