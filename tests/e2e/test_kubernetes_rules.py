@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from kubelet.manifest import deployment_of
 from kubelet.scenes import SCENES
 from kubelet.staging import STALL_SECONDS, Stage, rendered
 
@@ -23,7 +22,7 @@ AT_ONCE = 5
 @pytest.fixture(scope="module")
 def played(tmp_path_factory):
     """The futures of all scenes."""
-    folder, manifest = tmp_path_factory.mktemp("pods"), deployment_of(rendered())
+    folder, manifest = tmp_path_factory.mktemp("pods"), rendered()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {name: pool.submit(scene, Stage(manifest, folder / name)) for name, scene in SCENES.items()}
 
@@ -134,3 +133,11 @@ def test_the_manifest_is_understood_as_it_is_printed(told):
     hook = container.pre_stop.sleep_seconds
     assert f"`preStop` {hook} s, `server.drain_seconds` {drain:g}," in page
     assert f"`terminationGracePeriodSeconds` {spec.grace_seconds}," in page
+
+
+def test_a_sidecar_outlives_the_worker(told):
+    """It has started for good before the worker begins; nobody is killed, and probes are answered until the end."""
+    found = told("a_worker_beside_a_sidecar")
+    assert (found["lost"], found["killed"]) == ([], [0, 0])
+    beginnings = [words for reason, words in found["events"] if reason in {"Started", "StartupOver"}]
+    assert beginnings == ["health", "health", "tasker"]

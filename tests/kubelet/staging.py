@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kubelet.cluster import Cluster
 from kubelet.container import Image
-from kubelet.manifest import DeploymentSpec, PreStop
+from kubelet.manifest import DeploymentSpec, PreStop, ProbeSpec, deployment_of
 from kubelet.pod import BackOff
 from server import free_port
 
@@ -25,14 +25,14 @@ _SHORT = {"TASKER_SERVER__DRAIN_SECONDS": "3", "TASKER_HEALTH__LIVENESS_STALL_SE
 _TESTS = str(Path(__file__).parents[1])
 
 
-def rendered() -> str:
-    """Return what `tasker-health deploy kubernetes` prints for an application at two free ports."""
+def rendered(*options: str) -> DeploymentSpec:
+    """Return what `tasker-health deploy kubernetes` prints with *options*, for two free ports."""
     settings = {"TASKER_SERVER__PORT": str(free_port()), "TASKER_GUARD__PORT": str(free_port())}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TASKER_")}
-    command = [sys.executable, "-m", "tasker_health", "deploy", "kubernetes"]
+    command = [sys.executable, "-m", "tasker_health", "deploy", "kubernetes", *options]
     done = subprocess.run(command, env=kept | settings, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return deployment_of(done.stdout)
 
 
 def shortened(
@@ -46,17 +46,20 @@ def shortened(
 
     Thresholds stay; so do time-outs, but for those that are longer than the kubelet's default of 1 s: they become that.
     """
-    (container,) = spec.containers
-    probes = {
-        kind: replace(
-            probe, initial_delay_seconds=0, period_seconds=PERIOD_SECONDS, timeout_seconds=min(1, probe.timeout_seconds)
-        )
-        for kind, probe in container.probes.items()
-    }
-    probes["startup"] = replace(probes["startup"], failure_threshold=round(startup_seconds / PERIOD_SECONDS))
     hook = PreStop(sleep_seconds=pre_stop_seconds) if pre_stop_seconds else None
-    short = replace(container, probes=probes, pre_stop=hook)
-    return replace(spec, containers=(short,), replicas=replicas, grace_seconds=GRACE_SECONDS)
+    containers = []
+    for container in spec.containers:
+        probes = {kind: _short(probe) for kind, probe in container.probes.items()}
+        if "startup" in probes:
+            threshold = round(startup_seconds / PERIOD_SECONDS)
+            probes["startup"] = replace(probes["startup"], failure_threshold=threshold)
+        containers.append(replace(container, probes=probes, pre_stop=hook if container.pre_stop else None))
+    return replace(spec, containers=tuple(containers), replicas=replicas, grace_seconds=GRACE_SECONDS)
+
+
+def _short(probe: ProbeSpec) -> ProbeSpec:
+    timeout_seconds = min(1, probe.timeout_seconds)
+    return replace(probe, initial_delay_seconds=0, period_seconds=PERIOD_SECONDS, timeout_seconds=timeout_seconds)
 
 
 class Stage:
@@ -69,12 +72,13 @@ class Stage:
     Attributes:
         port: Of the application in each pod.
         guard_port: Of the guard in each pod.
+        folder: Where the logs are kept.
     """
 
     def __init__(self, manifest: DeploymentSpec, folder: Path) -> None:
-        (self._container,) = manifest.containers
-        self.port, self.guard_port = self._container.ports["http"], self._container.ports["probe"]
-        self._manifest, self._folder = manifest, folder
+        self._container = next(each for each in manifest.containers if each.probes)
+        self.port, self.guard_port = self._container.ports.get("http", 0), self._container.ports["probe"]
+        self._manifest, self.folder = manifest, folder
 
     def application(self, **more: str) -> Image:
         """Return our application under uvicorn, with *more* settings than the manifest's."""
@@ -102,7 +106,12 @@ class Stage:
         return self._cluster(self._manifest, image, 10)
 
     def _cluster(self, spec: DeploymentSpec, image: Image, back_off_seconds: float) -> Cluster:
-        return Cluster(spec, {self._container.image: image}, self._folder, BackOff(back_off_seconds))
+        images = {each.image: WORKER for each in spec.containers} | {self._container.image: image}
+        return Cluster(spec, images, self.folder, BackOff(back_off_seconds))
+
+
+WORKER = Image(lambda _: ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"], lambda _: {})
+"""Who works beside a sidecar, and takes a second to end."""
 
 
 def _settings(address: str, more: dict[str, str]) -> dict[str, str]:
