@@ -49,7 +49,8 @@ frontend front
     bind 127.0.0.1:{front}
     default_backend servers
 backend servers
-    option httpchk GET /tasker/health/ready
+    # Not /ready: what is seen is then the agent's word alone.
+    option httpchk GET /tasker/health/live
     default-server check inter 500 fall 20 weight 100 agent-check agent-inter 100
     server one 127.0.0.1:{port} port {guard} agent-port {agent}
 """
