@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 
 from census import children, own
+from fakes import settings_of
 from restarts import health_with, reload, replace_workers, start_and_stop, start_and_stop_bridges
-from server import wait_until
+from server import free_port, wait_until
+from tasker_health import Health
 
 
 @pytest.mark.parametrize(("skin", "server"), [("pod.wsgi", "gunicorn, sync"), ("pod.asgi", "gunicorn, uvicorn")])
@@ -33,6 +36,29 @@ def test_a_guard_that_two_share_in_one_process_ends_with_the_second(postgres_dat
     assert len(children() - others) == 1
     second.stop()
     wait_until(lambda: own(postgres_database).at_most(before), f"{own()} is again {before}")
+
+
+def test_applications_at_two_addresses_have_a_guard_each():
+    """Of one supervisor, with one port and one name, however long: in a pod each has an address of its own."""
+    port, before = free_port(), children()
+    skins = [
+        Health(
+            settings_of(
+                guard={"enabled": True, "host": host, "port": port},
+                health={"service_name": "shop" * 50},
+            )
+        ).wsgi()
+        for host in ("127.0.0.1", "127.0.0.2")
+    ]
+    for each in skins:
+        each.start()
+    try:
+        assert len(children() - before) == 2
+        for host in ("127.0.0.1", "127.0.0.2"):
+            wait_until(lambda: httpx.get(f"http://{host}:{port}/tasker/health/live").is_success, f"{host} answers")  # noqa: B023
+    finally:
+        for each in skins:
+            each.stop()
 
 
 def test_bridges_that_are_started_and_stopped_leave_nothing(postgres_database):

@@ -6,6 +6,7 @@ import array
 import asyncio
 import contextlib
 import faulthandler
+import hashlib
 import logging
 import os
 import signal
@@ -54,9 +55,9 @@ class Guard:
         self._settings = settings
         self._host = settings.guard.host or settings.server.host
         family = os.getpid() if alone or not settings.guard.port else os.getppid()
-        self._name = (
-            f"\0tasker-health-guard-{os.getuid()}-{family}-{settings.guard.port}-{settings.health.service_name}"
-        )
+        # In few bytes, however long a service's name is: 107 are all that such a socket's may have (unix(7)).
+        of = hashlib.sha256(f"{settings.health.service_name}\n{self._host}".encode("utf-8", "replace")).hexdigest()[:16]
+        self._name = f"\0tasker-health-guard-{os.getuid()}-{family}-{settings.guard.port}-{of}"
         self._flags = THREAD if thread else 0
         self._memory: Memory | None = None
         self._process: subprocess.Popen[bytes] | None = None

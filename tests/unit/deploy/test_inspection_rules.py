@@ -263,9 +263,7 @@ BAD = [
 ]
 """Format, rule, what is replaced by what, and the line that is told."""
 
-ODD_WORDS = (
-    "{ } [ \" ' null 1e400 -1 nan $(X) \\ http://[ *a &a << !!python/object:os.system # ; \x1b \u0663 \u00b2 ::"
-)
+ODD_WORDS = "{ } [ \" ' null 1e400 -1 nan $(X) \\ http://[ *a &a << !!python/object:os.system # ; \x1b \u0663 \u00b2 ::"
 ODD = st.sampled_from([*ODD_WORDS.split(), "", "\n", ": ", "- ", "\t", "9" * 30])
 
 FOLLOWS = {"guard-port", "drain-short", "loopback"}
