@@ -217,6 +217,13 @@ def test_the_service_of_the_readme_answers_as_it_shows(started, free_port, tmp_p
     assert_shows(readme_console()[2], free_port, tmp_path)
 
 
+def test_the_deployment_of_the_readme_is_written_and_found_well(free_port, tmp_path):
+    """Manifests and a balancer's configuration from its TOML file; nothing is wrong in them."""
+    (tmp_path / "health.toml").write_text(blocks(ROOT / "README.md", "toml")[0])
+    assert_shows(readme_console()[5], free_port, tmp_path)
+    assert "kind: Deployment" in (tmp_path / "deploy" / "kubernetes.yaml").read_text()
+
+
 def test_the_server_of_the_readme_serves_what_it_says(started, free_port, tmp_path):
     """Its TOML file starts `serve`, and `check` and `probe` end with 0 against it."""
     from dbos._migration import sqlite_migrations  # the tables of the engine, as DBOS makes them
