@@ -5,6 +5,7 @@ Only what was set is handed over: everything else is the same default there. No 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,8 @@ from tasker_health.settings import Settings
 
 _OF_THE_PLACE = frozenset({"server.host", "guard.host", "grpc.host"})
 """Where something listens is the container's matter, not that of the machine on which the settings were read."""
+
+_USER_OF_URL = re.compile(r"://[^/\s@]*@")
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,23 @@ def environment_of(settings: Settings, plan: Plan) -> Environment:
     """
     variables, secrets = _told_by(plan), {}
     for path, value in _set_in(settings, ()):
-        name = PREFIX + "__".join(path).upper()
+        said = _said(path)
+        name = PREFIX + "__".join(said).upper()
         if name in variables or ".".join(path) in _OF_THE_PLACE:
             continue
-        if "__".join(path).split("__") != list(path):
+        if "__".join(said).split("__") != list(said):
             raise SettingsError(".".join(path), "set", "two underscores in a name cannot be said by a variable")
         if isinstance(value, SecretStr):
             secrets[f"{name}_FILE"] = ".".join(path)
         else:
-            variables[name] = _words_of(value, path)
+            variables[name] = _plain(_words_of(value, path), path)
     return Environment(variables, secrets)
+
+
+def _said(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Return *path* as a variable has it: a header with underscores, which are its hyphens where it is read."""
+    is_header = path[0] == "checks" and path[2:3] == ("headers",)
+    return (*path[:-1], path[-1].replace("-", "_")) if is_header else path
 
 
 def _told_by(plan: Plan) -> dict[str, str]:
@@ -96,6 +106,14 @@ def _first_of(group: BaseModel) -> dict[str, Any]:
     """Return one value of *group* that a variable can say."""
     values = ((name, getattr(group, name)) for name in type(group).model_fields)
     return dict([each for each in values if isinstance(each[1], str | int | float | tuple) and each[1] != ()][:1])
+
+
+def _plain(words: str, path: tuple[str, ...]) -> str:
+    if "\0" in words:
+        raise SettingsError(".".join(path), "set", "a character of no text in it cannot be said by a variable")
+    if _USER_OF_URL.search(words):
+        raise SettingsError(".".join(path), "set", "an address without a user: it would stand there for all to read")
+    return words
 
 
 def _words_of(value: Any, path: tuple[str, ...]) -> str:

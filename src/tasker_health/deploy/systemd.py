@@ -16,6 +16,8 @@ START_SECONDS = 60
 """How long a start may take: what the guide gives a startup probe."""
 
 _FIRST_FREE_PORT = 1024
+_HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:%-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _FOLDER = re.compile(r"(/[A-Za-z0-9._@+-]+)+")
 
@@ -30,24 +32,27 @@ def render(plan: Plan, settings: Settings, *, app: str | None = None, programs: 
         programs: Folder of the programs of the virtual environment; `None`: `/opt/<name>/bin`.
 
     Raises:
-        ConfigurationError: *app* or *programs* is none, or a setting cannot be said by a unit.
+        ConfigurationError: *app*, *programs* or the host is none, or a setting cannot be said by a unit.
     """
     if app is not None and not _APPLICATION.fullmatch(app):
         raise ConfigurationError(f"--app {app!r}: a module and a name in it, such as orders.main:app")
     if programs is not None and not _FOLDER.fullmatch(programs):
         raise ConfigurationError(f"--programs {programs!r}: the path of a folder, such as /opt/orders/bin")
+    if not _HOST.fullmatch(settings.server.host):  # uvicorn would take what follows a blank for options
+        raise SettingsError("server.host", repr(settings.server.host), "an address or a name, such as 10.0.0.5")
     told = environment(plan, settings)
-    ports = [port for port in (plan.port, plan.guard_port, plan.agent_port) if port is not None]
+    grpc_port = settings.grpc.port if settings.grpc.enabled else None
+    ports = [port for port in (plan.port, plan.guard_port, plan.agent_port, grpc_port) if port is not None]
     text = rendered(
         "systemd/unit.service",
         plan=plan,
         app=app,
         programs=programs or f"/opt/{plan.name}/bin",
-        host=_quoted("server.host", settings.server.host).replace("$", "$$"),
+        host=settings.server.host.replace("%", "%%"),
         variables=[f"{name}={_quoted(name, value)}" for name, value in told.variables.items()],
         secrets={name: name.removeprefix("TASKER_").removesuffix("_FILE").lower() for name in sorted(told.secrets)},
         start_seconds=START_SECONDS,
-        needs_low_port=min(ports) < _FIRST_FREE_PORT,
+        needs_low_port=any(0 < port < _FIRST_FREE_PORT for port in ports),
     )
     return {f"{plan.name}{'' if app else '-health'}.service": text}
 
@@ -63,6 +68,9 @@ def environment(plan: Plan, settings: Settings) -> Environment:
         if host:
             hosts[f"TASKER_{group}__HOST"] = host
     told = environment_of(settings, plan)
+    for name in (*told.variables, *told.secrets):
+        if not _VARIABLE.fullmatch(name):
+            raise SettingsError(name, "set", "a name without a hyphen: systemd takes no such variable")
     return replace(told, variables={**hosts, **told.variables})
 
 

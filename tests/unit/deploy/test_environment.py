@@ -112,6 +112,14 @@ def test_only_what_was_set_is_handed_over():
             {"auth": {"authenticator_class": ["a,b"]}},
             "auth.authenticator_class = set: a word with a comma in it cannot be said by a variable",
         ),
+        (
+            {"health": {"service_name": "a\0b"}},
+            "health.service_name = set: a character of no text in it cannot be said by a variable",
+        ),
+        (
+            {"auth": {"jwt": {"jwks_url": f"https://a:{canary.secret('jwks')}@issuer/keys"}}},
+            "auth.jwt.jwks_url = set: an address without a user: it would stand there for all to read",
+        ),
     ],
 )
 def test_what_a_variable_cannot_say_is_refused(values, line):
@@ -120,6 +128,16 @@ def test_what_a_variable_cannot_say_is_refused(values, line):
     with pytest.raises(SettingsError) as raised:
         environment_of(settings, plan_of(settings))
     assert str(raised.value) == line
+
+
+def test_a_header_is_said_without_a_hyphen(tmp_path):
+    """Neither systemd nor a shell takes a variable with one; where it is read, an underscore of a header is a hyphen."""
+    secret = canary.secret("header")
+    settings = Settings.model_validate({"checks": {"a": {"kind": "http", "headers": {"x-api-file": secret}}}})
+    told = environment_of(settings, plan_of(settings))
+    assert list(told.secrets) == ["TASKER_CHECKS__A__HEADERS__X_API_FILE_FILE"]
+    back = came_back(settings, tmp_path, {"checks.a.headers.x-api-file": secret})
+    assert back.checks["a"].headers["x-api-file"].get_secret_value() == secret
 
 
 @examples(max_examples=50)

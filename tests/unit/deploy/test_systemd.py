@@ -81,6 +81,8 @@ def test_a_low_port_costs_one_right():
     assert value(unit_of()[1], "CapabilityBoundingSet") == ""
     text = unit_of(settings_of(server={"port": 443}))[1]
     assert value(text, "CapabilityBoundingSet") == value(text, "AmbientCapabilities") == "CAP_NET_BIND_SERVICE"
+    text = unit_of(settings_of(grpc={"enabled": True, "port": 443}))[1]
+    assert value(text, "CapabilityBoundingSet") == "CAP_NET_BIND_SERVICE"
     assert "PrivateUsers" not in text  # a right in a user namespace of its own opens no port of the machine
 
 
@@ -125,6 +127,21 @@ def test_what_a_unit_would_read_otherwise_is_quoted():
     assert 'NAME=ord%%n \\"a\\""' in unit_of(settings_of(health={"service_name": 'ord%n "a"'}))[1]
     with pytest.raises(ConfigurationError, match="a unit cannot say another one"):
         unit_of(settings_of(health={"service_name": "orders\nExecStartPre=/bin/x"}))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0 --app-dir /tmp", "a ; /bin/x", "--reload", "a'", 'a"', "a\nb", "${A}"])
+def test_a_host_is_one_word_of_the_command(host):
+    """What follows a blank would be an option of uvicorn."""
+    with pytest.raises(ConfigurationError, match=r"server\.host = .*: an address or a name"):
+        unit_of(settings_of(server={"host": host}), app="orders.main:app")
+    text = unit_of(settings_of(server={"host": "fe80::1%eth0"}), app="orders.main:app")[1]
+    assert "--host fe80::1%%eth0 --port 8080 " in text
+
+
+def test_a_variable_that_systemd_would_leave_out_is_refused():
+    """It ignores those with a hyphen: the service would run without its check."""
+    with pytest.raises(ConfigurationError, match=r"CHECKS__MY-REDIS__KIND = set: a name without a hyphen"):
+        unit_of(settings_of(checks={"my-redis": {"kind": "redis"}}))
 
 
 @pytest.mark.parametrize("kind", ["serve", "app", "secret"])
