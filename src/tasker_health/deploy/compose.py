@@ -9,7 +9,7 @@ from tasker_health.deploy import Files
 from tasker_health.deploy.docker import environment, probe
 from tasker_health.deploy.plan import Plan
 from tasker_health.deploy.rendering import render as rendered
-from tasker_health.errors import SettingsError
+from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.settings import Settings
 
 AROUND = ("postgres", "valkey", "prometheus", "alertmanager", "grafana")
@@ -32,6 +32,7 @@ def render(plan: Plan, settings: Settings) -> Files:
 
     Raises:
         SettingsError: The service bears the name of another one here, or a setting cannot be said by a variable.
+        ConfigurationError: Two secret settings would be one file.
     """
     if plan.name in AROUND:
         raise SettingsError(
@@ -43,6 +44,9 @@ def render(plan: Plan, settings: Settings) -> Files:
         for name, path in {**_OWN_SECRETS, **told.secrets}.items()
         if name != f"{_OWN_CACHE}_FILE"
     }
+    twice = sorted({name for name in secrets.values() if list(secrets.values()).count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"secrets/{twice[0]}: the file of two settings; give the check of one another name")
     values = {
         "plan": plan,
         "version": __version__,

@@ -11,9 +11,9 @@ from typing import Any
 from tasker_health import __version__
 from tasker_health.deploy import Files
 from tasker_health.deploy.environment import Environment
-from tasker_health.deploy.kubernetes import RESOURCES, SERVICE_MONITOR, facts, figures, handed_on, word, written
+from tasker_health.deploy.kubernetes import RESOURCES, SERVICE_MONITOR, facts, figures, handed_on, written
 from tasker_health.deploy.plan import GRACE_MARGIN_SECONDS, Plan
-from tasker_health.deploy.rendering import quoted
+from tasker_health.deploy.rendering import quoted, word
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.deploy.workload import Workload
 from tasker_health.errors import ConfigurationError

@@ -12,15 +12,13 @@ from typing import Any
 from tasker_health.deploy import Files
 from tasker_health.deploy.environment import Environment
 from tasker_health.deploy.plan import STARTUP, Plan, Prober
-from tasker_health.deploy.rendering import number, quoted
+from tasker_health.deploy.rendering import number, quoted, word
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.deploy.workload import USER, Workload
 
 SECRETS_FOLDER = "/run/secrets/tasker-health"
 SERVICE_MONITOR = "servicemonitor.yaml"
 RESOURCES = ("deployment.yaml", "service.yaml", "poddisruptionbudget.yaml", "networkpolicy.yaml")
-
-_NO_WORDS_OF_YAML = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
@@ -101,11 +99,6 @@ def written(values: Mapping[str, Any]) -> dict[str, Any]:
         name: written(each) if isinstance(each, Mapping) else (quoted(each) if isinstance(each, str) else number(each))
         for name, each in values.items()
     }
-
-
-def word(name: str) -> str:
-    """Return *name*, in quotes where YAML would take it for something else than text."""
-    return quoted(name) if name in _NO_WORDS_OF_YAML or name[:1].isdigit() else name
 
 
 def _asked(prober: Prober, *, delayed: bool) -> dict[str, int]:

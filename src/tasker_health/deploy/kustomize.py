@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tasker_health.deploy import Files
 from tasker_health.deploy.environment import Environment
-from tasker_health.deploy.kubernetes import resources, word
+from tasker_health.deploy.kubernetes import resources
 from tasker_health.deploy.plan import Plan
-from tasker_health.deploy.rendering import quoted
+from tasker_health.deploy.rendering import quoted, word
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.deploy.workload import Workload
 
@@ -18,12 +18,14 @@ def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
         ConfigurationError: *workload* contradicts itself or *plan*.
     """
     base = resources(plan, environment, workload)
-    image, tag = _named(workload.image or f"{plan.name}:1.0.0")
+    image, digest = (workload.image or f"{plan.name}:1.0.0").partition("@")[::2]
+    image, tag = _named(image)
     values = {
         "files": list(base),
         "name": word(plan.name),
         "image": quoted(image),
         "tag": quoted(tag),
+        "digest": digest,
         "replicas": workload.replicas,
     }
     return {
@@ -35,6 +37,5 @@ def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
 
 def _named(image: str) -> tuple[str, str]:
     """Return the name of *image* as kustomize knows it, and its tag; a port of its registry is none."""
-    name = image.partition("@")[0]
-    before, colon, tag = name.rpartition(":")
-    return (before, tag) if colon and "/" not in tag else (name, "latest")
+    before, colon, tag = image.rpartition(":")
+    return (before, tag) if colon and "/" not in tag else (image, "latest")

@@ -180,6 +180,11 @@ def _guard_ports(settings: Settings) -> tuple[int | None, int | None]:
     server, guard = settings.server, settings.guard
     if not server.port:
         raise SettingsError("server.port", "0", "a deployment needs the number of a port")
+    taken = {server.port} | (set() if guard.enabled is False else {guard.port, guard.agent_port})
+    if settings.grpc.enabled and settings.grpc.port in taken:
+        raise SettingsError(
+            "grpc.port", str(settings.grpc.port), "another port than server.port, guard.port and guard.agent_port"
+        )
     if guard.enabled is False:
         return None, None
     if guard.port == 0:

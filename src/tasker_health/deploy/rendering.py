@@ -20,12 +20,15 @@ except ModuleNotFoundError as error:
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 """What YAML wants escaped beside what JSON does."""
 
+_NO_WORDS_OF_YAML = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
 
 def render(template: str, **values: object) -> str:
     """Return *template*, such as `nginx/nginx.conf`, with *values*.
 
-    The filter `quoted` writes text as YAML, JSON and TOML quote it alike; `number` a figure without a point it does not
-    need; `duration` seconds as HAProxy and NGINX read them, which know no point.
+    The filter `quoted` writes text as YAML, JSON and TOML quote it alike; `word` a name that YAML might take for
+    something else; `number` a figure without a point it does not need; `duration` seconds as HAProxy and NGINX read
+    them, which know no point.
 
     Raises:
         jinja2.UndefinedError: It uses a value that is not given.
@@ -37,6 +40,11 @@ def quoted(text: str) -> str:
     """Return *text* as YAML, JSON and TOML quote it alike."""
     # An escaped pair of surrogates, as JSON has it, is two characters to YAML.
     return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+def word(name: str) -> str:
+    """Return *name*, in quotes where YAML would take it for something else than text."""
+    return quoted(name) if name in _NO_WORDS_OF_YAML or name[:1].isdigit() else name
 
 
 def number(figure: float) -> str:
@@ -60,6 +68,7 @@ def _environment() -> Environment:
         comment_end_string="#>",
     )
     made.filters["quoted"] = quoted
+    made.filters["word"] = word
     made.filters["number"] = number
     made.filters["duration"] = _duration
     return made

@@ -9,6 +9,7 @@ from tasker_health.deploy.backend import Backend, probe_port_of
 from tasker_health.deploy.plan import Plan, Prober
 from tasker_health.deploy.proxy import Proxy, hidden, require_http
 from tasker_health.deploy.rendering import render as rendered
+from tasker_health.errors import SettingsError
 
 TRAEFIK = Prober(period_seconds=2, timeout_seconds=1.5, failure_threshold=1)
 """Traefik has no thresholds: one answer counts."""
@@ -21,9 +22,11 @@ def render(plan: Plan, servers: Sequence[Backend], proxy: Proxy) -> Files:
     """Return what Traefik reads at its start, and what it reads whenever that changes, with *plan*'s readiness.
 
     Raises:
-        ConfigurationError: The servers speak TLS, or have probes at several ports.
+        ConfigurationError: The servers speak TLS, or have probes at several ports, or the service has Traefik's name.
     """
     require_http(plan)
+    if plan.name == "traefik":  # both files and Traefik's own entry point bear it
+        raise SettingsError("health.service_name", repr(plan.name), "another name than Traefik's own")
     beginnings, paths = hidden(plan)
     hides = [f"!PathPrefix(`{each}`)" for each in beginnings] + [f"!Path(`{each}`)" for each in paths]
     values = {

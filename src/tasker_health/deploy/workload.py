@@ -23,6 +23,9 @@ HIGHEST_PORT = 65535
 SIDECAR_IMAGE = f"tasker-health:{__version__}"
 """What `tasker-health deploy docker` builds."""
 
+_SIDECAR = "health"
+_MOST_REPLICAS = 100_000
+_LONGEST_SECONDS = 315_360_000  # ten years, as for the settings
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -94,12 +97,14 @@ class Workload:
             ConfigurationError: An option is none that Kubernetes takes, or two of them want the same port.
         """
         self._require_names()
-        if self.replicas < 1:
-            raise ConfigurationError(f"--replicas {self.replicas}: 1 or more")
-        if self.worker_seconds < 0:
-            raise ConfigurationError(f"--worker-seconds {self.worker_seconds}: 0 or more")
+        if not 1 <= self.replicas <= _MOST_REPLICAS:  # Helm writes a million as 1e+06, which is no count
+            raise ConfigurationError(f"--replicas {self.replicas}: 1 to {_MOST_REPLICAS}")
+        if not 0 <= self.worker_seconds <= _LONGEST_SECONDS:
+            raise ConfigurationError(f"--worker-seconds {self.worker_seconds}: 0 to {_LONGEST_SECONDS}")
         if self.app_port is not None and not 1 <= self.app_port <= HIGHEST_PORT:
             raise ConfigurationError(f"--app-port {self.app_port}: 1 to {HIGHEST_PORT}")
+        if self.is_sidecar and plan.name == _SIDECAR:
+            raise SettingsError("health.service_name", repr(plan.name), "another name than that of the sidecar")
         others = {plan.guard_port, plan.agent_port, self.grpc_port} | ({plan.port} if self.is_sidecar else set())
         if self.app_port is not None and self.app_port in others:
             raise ConfigurationError(f"--app-port {self.app_port}: the pod's containers share its ports; take another")

@@ -17,7 +17,7 @@ from server import missing_part
 from tasker_health.deploy.compose import AROUND, render
 from tasker_health.deploy.docker import DOCKER
 from tasker_health.deploy.plan import plan_of
-from tasker_health.errors import SettingsError
+from tasker_health.errors import ConfigurationError, SettingsError
 
 PAGE = Path(__file__).parents[3] / "docs" / "deploy" / "compose.md"
 EVERYTHING = {
@@ -173,6 +173,27 @@ def test_the_service_is_not_called_as_another_one(name):
     """Two services of one name would be one."""
     with pytest.raises(SettingsError, match=r"health\.service_name.*another name"):
         files_of(health={"service_name": name})
+
+
+@pytest.mark.parametrize("name", ["null", "on"])
+def test_a_name_that_is_a_word_of_yaml_stays_a_name(name):
+    """For Compose and for Prometheus."""
+    files = files_of(health={"service_name": name})
+    services = yaml.safe_load(files["compose.yaml"])["services"]
+    assert name in services
+    assert list(services["prometheus"]["depends_on"]) == [name]
+    assert yaml.safe_load(files["prometheus/prometheus.yml"])["scrape_configs"][0]["job_name"] == name
+
+
+def test_two_secrets_are_not_one_file():
+    """The header `url` of one check and the URL of another one: each would be sent to the other's server."""
+    url = canary.secret("url")
+    checks = {
+        "a": {"kind": "http", "url": f"https://{url}", "headers": {"url": url}},
+        "a_headers": {"kind": "http", "url": f"https://{url}"},
+    }
+    with pytest.raises(ConfigurationError, match="secrets/checks_a_headers_url: the file of two settings"):
+        files_of(checks=checks)
 
 
 def test_the_page_shows_what_the_command_writes(tmp_path):

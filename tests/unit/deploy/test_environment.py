@@ -131,7 +131,7 @@ def test_what_a_variable_cannot_say_is_refused(values, line):
 
 
 def test_a_header_is_said_without_a_hyphen(tmp_path):
-    """Neither systemd nor a shell takes a variable with one; where it is read, an underscore of a header is a hyphen."""
+    """Neither systemd nor a shell takes a variable with one; read, a header's underscore is a hyphen."""
     secret = canary.secret("header")
     settings = Settings.model_validate({"checks": {"a": {"kind": "http", "headers": {"x-api-file": secret}}}})
     told = environment_of(settings, plan_of(settings))

@@ -99,6 +99,33 @@ def test_envoy_asks_each_guard_at_its_own_port():
             files(name, servers)
 
 
+def test_a_name_that_is_a_word_of_yaml_stays_a_name(tmp_path):
+    """`null` and `on` are text where they name something, and Envoy takes them."""
+    for name in ("null", "on"):
+        ((_, dynamic),) = [
+            (file, yaml.safe_load(text)["http"])
+            for file, text in files("traefik", TASKER_HEALTH__SERVICE_NAME=name).items()
+            if file != "traefik.yaml"
+        ]
+        assert list(dynamic["services"]) == [name]
+        assert {each["service"] for each in dynamic["routers"].values()} == {name}
+        assert dynamic["routers"][name]["entryPoints"] == [name]
+    (tmp_path / "envoy.yaml").write_text(*files("envoy", TASKER_HEALTH__SERVICE_NAME="null").values())
+    run(tmp_path, "envoy", "--mode", "validate", "--log-level", "warning", "-c", "envoy.yaml")
+
+
+def test_envoy_takes_seconds_of_many_digits(tmp_path):
+    """It reads nine of them at most; a request needs no more than milliseconds."""
+    (tmp_path / "envoy.yaml").write_text(*files("envoy", proxy=Proxy("80", 1.12345678901234)).values())
+    run(tmp_path, "envoy", "--mode", "validate", "--log-level", "warning", "-c", "envoy.yaml")
+
+
+def test_a_service_is_not_called_traefik():
+    """Both of its files would be one, and Traefik has an entry point of that name."""
+    with pytest.raises(ConfigurationError, match=r"health\.service_name = 'traefik': another name"):
+        files("traefik", TASKER_HEALTH__SERVICE_NAME="Traefik")
+
+
 @pytest.mark.parametrize("name", ROOMS)
 def test_what_is_wrong_is_refused_in_one_line(name, tmp_path):
     """And nothing is written."""

@@ -196,8 +196,10 @@ def test_a_value_is_handed_over_letter_by_letter(name):
 @pytest.mark.parametrize(
     ("options", "variables", "line"),
     [
-        ({"replicas": 0}, {}, "--replicas 0: 1 or more"),
-        ({"worker_seconds": -1}, {}, "--worker-seconds -1: 0 or more"),
+        ({"replicas": 0}, {}, "--replicas 0: 1 to 100000"),
+        ({"replicas": 2**31}, {}, "--replicas 2147483648: 1 to 100000"),
+        ({"worker_seconds": -1}, {}, "--worker-seconds -1: 0 to 315360000"),
+        ({"worker_seconds": 10**20}, {}, "--worker-seconds 100000000000000000000: 0 to 315360000"),
         ({"image": "a b"}, {}, "--image 'a b': the name of an image, such as orders:1.2.3"),
         ({"sidecar_image": ""}, {}, "--sidecar-image '': the name of an image, such as orders:1.2.3"),
         ({"namespace": "A"}, {}, "--namespace 'A': 1 to 63 of a-z, 0-9 and -, no - at an end"),
@@ -219,6 +221,11 @@ def test_a_value_is_handed_over_letter_by_letter(name):
             {"TASKER_GRPC__ENABLED": "true", "TASKER_GRPC__PORT": "0"},
             "grpc.port = 0: a deployment needs the number of a port",
         ),
+        (
+            {"form": "sidecar"},
+            {"TASKER_HEALTH__SERVICE_NAME": "Health"},
+            "health.service_name = 'health': another name than that of the sidecar",
+        ),
         ({}, {"TASKER_GUARD__PORT": "0"}, "guard.port = 0: a deployment needs the number of a port"),
     ],
 )
@@ -234,7 +241,7 @@ def test_nothing_is_written_of_what_contradicts_itself(target, tmp_path):
     """The command ends with 2 and its line."""
     done = run("deploy", target, "--replicas", "0", "--output", str(tmp_path / "out"), TASKER_GUARD__PORT="8081")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "tasker-health: --replicas 0: 1 or more\n"
+    assert done.stderr == "tasker-health: --replicas 0: 1 to 100000\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -40,6 +40,16 @@ def test_the_overlay_changes_replicas_tag_and_memory_and_nothing_else(image, tmp
     assert changed == before
 
 
+@pytest.mark.parametrize("image", ["shop/orders", "registry.internal:5000/orders:7"])
+def test_the_overlay_keeps_a_digest(image, tmp_path):
+    """What is pinned stays pinned: a new tag in its place would be another image."""
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    folder = written(kustomize, tmp_path, Workload(image=f"{image}@{digest}")) / "overlays" / "example"
+    (container,) = pod(kustomized(folder))["containers"]
+    name = image.removesuffix(":7")
+    assert container["image"] in {f"{image}@{digest}", f"{name}@{digest}"}
+
+
 def test_several_files_want_a_folder():
     """One line that names them and the remedy; nothing is printed."""
     done = run("deploy", "kustomize", TASKER_GUARD__PORT="8081")

@@ -51,6 +51,8 @@ def test_without_a_guard_the_service_itself_is_probed():
         ({"SERVER__PORT": "0"}, "server.port = 0: a deployment needs the number of a port"),
         ({"GUARD__PORT": "0"}, "guard.port = 0: a deployment needs the number of a port"),
         ({"GUARD__PORT": "8080"}, "guard.port = 8080: another port than server.port"),
+        ({"GRPC__ENABLED": "true", "GRPC__PORT": "8080"}, "grpc.port = 8080: another port than server.port"),
+        ({"GRPC__ENABLED": "true", "GRPC__PORT": "8081"}, "grpc.port = 8081: another port than server.port"),
         (
             {"SERVER__DRAIN_SECONDS": "15"},
             "server.drain_seconds = 15: more than 15, the prober's period of 5 s times 3",
