@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -142,6 +143,57 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     for file in (tmp_path / "none", tmp_path, tmp_path / "image", tmp_path / "large"):
         (line,) = check(file).unread
         assert line.startswith(f"{file}: ")
+
+
+def test_nothing_is_waited_for_that_nobody_writes(tmp_path):
+    """A pipe without another end is one line; what a shell hands over as `<(helm template ...)` is read to its end."""
+    os.mkfifo(tmp_path / "pipe")
+    (line,) = check(tmp_path / "pipe").unread
+    assert line.endswith("/pipe: a pipe into which nobody writes; name a file that can be read")
+    reading, writing = os.pipe()
+    writer = threading.Timer(0.1, lambda: (os.write(writing, POD.encode()), os.close(writing)))
+    writer.start()
+    try:
+        assert check(f"/dev/fd/{reading}").faults
+    finally:
+        writer.join()
+        os.close(reading)
+
+
+def test_a_closed_standard_input_and_a_name_of_two_lines_are_one_line():
+    """No fault of ours, and nothing that looks like another line."""
+    done = run(
+        "deploy", "check", "-", command=["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "tasker_health"]
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "standard input: is closed" in done.stderr
+    (line,) = check("no\nfile").unread
+    assert line == "no?file: No such file or directory; name a file that can be read"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-\n" * 1_000_000,
+        " \n" * 1_000_000,
+        "user x ;" + "${" * 1_000_000,
+        "server { " + "a;" * 1_000_000 + "}",
+        "server { " + "".join(f"a{n} x;" for n in range(80_000)) + "location / { proxy_pass http://x; }" * 40_000 + "}",
+        "backend a\n  server a b:1 " + "x " * 1_000_000,
+        "backend a\n" + "  server a b:1 check\n" * 60_000,
+        "defaults\n" + "  timeout check 1s\n" * 50_000 + "backend b\n" * 100_000,
+        "backend a\n  default-server " + "x y z " * 100_000 + "\n" + "  server a b:1 check\n" * 20_000,
+        "FROM a AS b\n" + "".join(f"ENV A{n}=1\n" for n in range(50_000)) + "FROM b AS b\n" * 100_000,
+        "[Service]\n" + "Environment=A=b\n" * 200_000,
+    ],
+    ids=range(11),
+)
+def test_a_text_costs_what_its_length_does(text, tmp_path):
+    """Whatever is repeated in it."""
+    (tmp_path / "file").write_text(text)
+    began = time.process_time()
+    check(tmp_path / "file")
+    assert time.process_time() - began < 10
 
 
 def test_a_bomb_costs_what_its_text_costs(tmp_path):

@@ -11,7 +11,9 @@ from tasker_health.deploy.inspection.facts import Container, Facts, Means, Probe
 from tasker_health.deploy.inspection.faults import Place
 from tasker_health.deploy.inspection.figures import count_of, port_of, seconds_of
 from tasker_health.deploy.plan import Prober
+from tasker_health.errors import ConfigurationError
 
+MOST_STAGES = 1000
 _FIRST = re.compile(r"\s*(?:#[^\n]*\n\s*)*(?:FROM|ARG)\s", re.IGNORECASE)
 _HEREDOC = re.compile(r"<<-?[\"']?(\w+)")
 _NAMED = ("image", "AS", "name")
@@ -40,11 +42,19 @@ class _Stage:
 
 
 def read(text: str, file: str) -> Facts:
-    """Return what *text* says of the image that it makes."""
+    """Return what *text* says of the image that it makes.
+
+    Raises:
+        ConfigurationError: It has more stages than a Dockerfile can have.
+    """
     stage = _Stage(Place(file, 1))
     stages: dict[str, _Stage] = {}
+    count = 0
     for word, rest, place in _instructions(text, file):
         if word == "FROM":
+            count += 1
+            if count > MOST_STAGES:
+                raise ConfigurationError(f"{place}: more than a Dockerfile can be; give the last stages alone")
             words = [each for each in rest.split() if not each.startswith("--")]
             stage = _begun(stages.get(words[0].lower() if words else ""), place)
             if len(words) == len(_NAMED) and words[1].upper() == "AS":

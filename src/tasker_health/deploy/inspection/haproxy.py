@@ -10,6 +10,7 @@ from tasker_health.deploy.inspection.facts import Balancer, Facts, Means, Probe,
 from tasker_health.deploy.inspection.faults import Place
 from tasker_health.deploy.inspection.figures import count_of, seconds_of
 from tasker_health.deploy.plan import Prober
+from tasker_health.errors import ConfigurationError
 
 _SECTIONS = {
     *("global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache"),
@@ -19,6 +20,8 @@ _FIRST = re.compile(
     r"(?:global|defaults|frontend|backend|listen|userlist|resolvers|peers)(?:\s+[\w.@:-]+)*\s*(?:#.*)?$"
 )
 _WITH_VALUE = {"inter", "fall", "rise", "port", "fastinter", "downinter", "addr"}
+_KNOWN = {*_WITH_VALUE, "check", "disabled", "check-ssl", "ssl"}
+_MOST_LINES = 2_000_000
 _RESENDING = {"all-retryable-errors", "empty-response", "response-timeout", "junk-response"}
 _INTER_SECONDS, _FALL, _RISE = 2.0, 3, 2
 
@@ -40,10 +43,18 @@ class _Section:
 
 
 def read(text: str, file: str) -> Facts:
-    """Return what *text* says of its backends, each after the `defaults` above it."""
+    """Return what *text* says of its backends, each after the `defaults` above it.
+
+    Raises:
+        ConfigurationError: It is larger than a configuration can be.
+    """
     defaults: list[Line] = []
     found = []
-    for section in _sections(text, file):
+    sections = _sections(text, file)
+    usual = max((len(each.lines) for each in sections if each.kind == "defaults"), default=0)
+    if usual * len(sections) > _MOST_LINES:
+        raise ConfigurationError(f"{file}: more than a configuration can be; give the part with the servers")
+    for section in sections:
         if section.kind == "defaults":
             defaults = section.lines
         elif section.kind in {"backend", "listen"}:
@@ -69,6 +80,8 @@ def _balancer(section: _Section, lines: list[Line]) -> Balancer:
     usual = _parameters([word for words, _ in lines if words[0] == "default-server" for word in words[1:]])
     servers, probes = [], []
     asking = _asking(lines)
+    patience = [(words, place) for words, place in lines if words[:2] == ["timeout", "check"]][-1:]
+    connect = [(words, place) for words, place in lines if words[:2] == ["http-check", "connect"]][:1]
     for words, place in lines:
         if words[0] not in {"server", "server-template"} or len(words) < 3:  # noqa: PLR2004 -- name and address
             continue
@@ -82,7 +95,7 @@ def _balancer(section: _Section, lines: list[Line]) -> Balancer:
         )
         servers.append(server)
         if server.checked:
-            probes.append(_probe(asking, server, own, lines))
+            probes.append(_probe(asking, server, own, [*patience, *connect]))
     retries = [(words, place) for words, place in lines if words[0] == "retry-on"]
     resent = next((Written(" ".join(words[1:]), place) for words, place in retries if _RESENDING & set(words)), None)
     if any("disable-l7-retry" in words for words, _ in lines):
@@ -102,13 +115,12 @@ def _balancer(section: _Section, lines: list[Line]) -> Balancer:
 def _parameters(words: list[str]) -> dict[str, str]:
     """Return the parameters of a server; a `no-` takes one back."""
     found: dict[str, str] = {}
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
+    rest = iter(words)
+    for word in rest:
         if word.startswith("no-"):
             found.pop(word.removeprefix("no-"), None)
-        else:
-            found[word] = rest.pop(0) if word in _WITH_VALUE and rest else ""
+        elif word in _KNOWN:
+            found[word] = next(rest, "") if word in _WITH_VALUE else ""
     return found
 
 

@@ -14,9 +14,12 @@ from tasker_health.deploy.plan import Prober
 from tasker_health.errors import ConfigurationError
 
 DEEPEST = 50
+MOST_DIRECTIVES = 200_000
 _READ_SECONDS = 60.0
+_IN_FORCE = {"proxy_pass", "proxy_read_timeout", "proxy_next_upstream", "health_check"}
+"""What is asked for in a location, be it said there or above it."""
 _TOKEN = re.compile(
-    r"""\s+|\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{[^}\n]*\}|[^\s{};"'\\])+|.""", re.DOTALL
+    r"""\s+|\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{};]|(?:\\.|\$\{\w*\}|[^\s{};"'\\])+|.""", re.DOTALL
 )
 _BEGINS = {
     *("user", "worker_processes", "pid", "error_log", "events", "http", "upstream", "server", "location", "include"),
@@ -43,7 +46,7 @@ def read(text: str, file: str) -> Facts:
     """Return what *text* says: one balancer for all of it.
 
     Raises:
-        ConfigurationError: Its braces do not match.
+        ConfigurationError: Its braces do not match, or it is larger than a configuration can be.
     """
     top = _parsed(text, file)
     passed = list(_locations(top, {}))
@@ -72,11 +75,13 @@ def _parsed(text: str, file: str) -> list[_Directive]:
     top: list[_Directive] = []
     open_blocks = [top]
     words: list[str] = []
+    count = 0
     line = began = 1
     for token in _TOKEN.finditer(text):
         word = token[0]
         if word in {"{", ";"}:
             if words:
+                count += 1
                 made = _Directive(words[0], [each.strip("\"'") for each in words[1:]], Place(file, began))
                 open_blocks[-1].append(made)
                 if word == "{":
@@ -91,6 +96,8 @@ def _parsed(text: str, file: str) -> list[_Directive]:
         line += word.count("\n")
         if not 0 < len(open_blocks) <= DEEPEST:
             raise ConfigurationError(f"{file}:{line}: a brace too many; nginx -t tells more")
+        if count > MOST_DIRECTIVES:
+            raise ConfigurationError(f"{file}:{line}: more than a configuration can be; give the part with the servers")
     if len(open_blocks) > 1:
         raise ConfigurationError(f"{file}:{line}: a brace is missing; nginx -t tells more")
     return top
@@ -129,10 +136,10 @@ class _Location:
 
 def _locations(block: list[_Directive], above: dict[str, _Directive]) -> Iterator[_Location]:
     """Yield every place that passes requests on, with what is in force there."""
-    here = above | {each.name: each for each in block if not each.block and each.name != "server"}
+    here = above | {each.name: each for each in block if not each.block and each.name in _IN_FORCE}
     for each in block:
         if each.name == "location":
-            inside = {inner.name: inner for inner in each.block}
+            inside = {inner.name: inner for inner in each.block if inner.name in _IN_FORCE}
             if "proxy_pass" in inside:
                 force = here | inside
                 target = _target(force["proxy_pass"])

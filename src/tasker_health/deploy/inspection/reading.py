@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +13,7 @@ from pathlib import Path
 
 from tasker_health.deploy.inspection import compose, dockerfile, haproxy, kubernetes, nginx, systemd
 from tasker_health.deploy.inspection.facts import Facts
-from tasker_health.deploy.inspection.faults import Fault
+from tasker_health.deploy.inspection.faults import Fault, printable
 from tasker_health.deploy.inspection.judgement import judge
 from tasker_health.deploy.inspection.service import SettingsWith
 from tasker_health.deploy.inspection.tree import Tree, documents
@@ -25,7 +28,7 @@ READERS = (
     (haproxy.is_haproxy, haproxy.read),
     (nginx.is_nginx, nginx.read),
 )
-_YAML = re.compile(r"""^[\s-]*["']?(?:apiVersion|kind|services)["']?\s*:|\A\s*\{""", re.MULTILINE)
+_YAML = re.compile(r"""^[ \t-]*["']?(?:apiVersion|kind|services)["']?\s*:|\A\s*\{""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -120,16 +123,9 @@ def _text(file: str) -> tuple[str, str]:
     Raises:
         ConfigurationError: It cannot be read, is no text, or larger than a manifest can be.
     """
-    name = "standard input" if file == STANDARD_INPUT else file
+    name = "standard input" if file == STANDARD_INPUT else printable(file)
     try:
-        if file == STANDARD_INPUT:
-            raw = sys.stdin.buffer.read(LARGEST_BYTES + 1)
-        else:
-            path = Path(file)
-            if path.is_dir():
-                raise ConfigurationError(f"{name}: is a folder; name the files in it")
-            with path.open("rb") as opened:
-                raw = opened.read(LARGEST_BYTES + 1)
+        raw = _standard_input() if file == STANDARD_INPUT else _bytes(Path(file), name)
     except (OSError, ValueError) as error:
         words = getattr(error, "strerror", None) or "no path"
         raise ConfigurationError(f"{name}: {words}; name a file that can be read") from None
@@ -139,3 +135,28 @@ def _text(file: str) -> tuple[str, str]:
         return raw.decode("utf-8-sig"), name
     except UnicodeDecodeError:
         raise ConfigurationError(f"{name}: is no text; name a manifest") from None
+
+
+def _standard_input() -> bytes:
+    if sys.stdin is None:  # closed by who started us
+        raise ConfigurationError("standard input: is closed; name a file that can be read")
+    return sys.stdin.buffer.read(LARGEST_BYTES + 1)
+
+
+def _bytes(path: Path, name: str) -> bytes:
+    """Return what is in *path*; of a pipe, what whoever holds its other end writes."""
+    if path.is_dir():
+        raise ConfigurationError(f"{name}: is a folder; name the files in it")
+    # A pipe at whose other end nobody is, and some devices, would be waited for without an end.
+    with io.BufferedReader(io.FileIO(path, opener=_without_waiting)) as opened:
+        first = opened.raw.read(1)
+        if stat.S_ISFIFO(os.fstat(opened.fileno()).st_mode):
+            if first == b"":
+                raise ConfigurationError(f"{name}: a pipe into which nobody writes; name a file that can be read")
+            os.set_blocking(opened.fileno(), True)
+        rest = opened.read(LARGEST_BYTES)
+    return (first or b"") + (rest or b"")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
