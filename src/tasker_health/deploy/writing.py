@@ -15,14 +15,21 @@ def write(files: Files, folder: Path, *, force: bool) -> list[Path]:
 
     Raises:
         ConfigurationError: One is there already, and *force* is not given: nothing was written.
-        OSError: It cannot be written.
+        OSError: One cannot be written; none is there then that was not.
     """
     paths = {folder / name: text for name, text in files.items()}
     for path in paths:
         _look(path, folder, force=force)
-    for path, text in paths.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
+    staged: dict[Path, Path] = {}
+    try:
+        for path, text in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged[path] = _staged(path, text)
+        for path, beside in staged.items():
+            beside.replace(path)  # in one step: whoever reads it meanwhile reads the old one or the new one
+    finally:
+        for beside in staged.values():
+            beside.unlink(missing_ok=True)
     return list(paths)
 
 
@@ -39,8 +46,8 @@ def _look(path: Path, folder: Path, *, force: bool) -> None:
             )
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write *text* in one step: whoever reads *path* meanwhile reads the old one or the new one."""
+def _staged(path: Path, text: str) -> Path:
+    """Write *text* beside *path*, and return where."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
@@ -48,7 +55,7 @@ def _replace(path: Path, text: str) -> None:
         mask = os.umask(0)
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    return Path(name)

@@ -86,3 +86,12 @@ def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write({"one.yaml": "new"}, tmp_path, force=True)
     assert everything_in(tmp_path) == {"one.yaml": "old"}
+
+
+def test_one_that_cannot_be_written_leaves_none(tmp_path):
+    """Half of what belongs together would be worse than nothing; what was there is as it was."""
+    (tmp_path / "one.yaml").write_text("mine")
+    (tmp_path / "below").symlink_to("/proc/self")  # a folder in which nobody may make a file, root neither
+    with pytest.raises(OSError, match="two"):
+        write(FILES, tmp_path, force=True)
+    assert everything_in(tmp_path) == {"one.yaml": "mine"}
