@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tasker_health.deploy import Files
@@ -28,7 +29,7 @@ def render(plan: Plan, servers: Sequence[Backend], proxy: Proxy) -> Files:
     if plan.name == "traefik":  # both files and Traefik's own entry point bear it
         raise SettingsError("health.service_name", repr(plan.name), "another name than Traefik's own")
     beginnings, paths = hidden(plan)
-    hides = [f"!PathPrefix(`{each}`)" for each in beginnings] + [f"!Path(`{each}`)" for each in paths]
+    hides = [f"!PathRegexp(`^{_either(each)}`)" for each in beginnings] + [f"!Path(`{each}`)" for each in paths]
     values = {
         "plan": plan,
         "servers": servers,
@@ -42,3 +43,8 @@ def render(plan: Plan, servers: Sequence[Backend], proxy: Proxy) -> Files:
         "traefik.yaml": rendered("traefik/traefik.yaml", **values),
         f"{plan.name}.yaml": rendered("traefik/dynamic.yaml", **values),
     }
+
+
+def _either(beginning: str) -> str:
+    """Return *beginning* as a pattern: Traefik leaves `%2F` as it is, and the servers read it as a slash."""
+    return "/" + re.escape(beginning[1:]).replace("/", "(/|%2[Ff])")

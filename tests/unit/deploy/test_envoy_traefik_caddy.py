@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,18 @@ def test_a_service_is_not_called_traefik():
     """Both of its files would be one, and Traefik has an entry point of that name."""
     with pytest.raises(ConfigurationError, match=r"health\.service_name = 'traefik': another name"):
         files("traefik", TASKER_HEALTH__SERVICE_NAME="Traefik")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "path"), [("/a.b/c", "/a.b/c/metrics"), ("/tasker", "/tasker/health/status"), ("", "/health/status")]
+)
+def test_traefik_hides_a_path_whose_slashes_are_encoded(prefix, path):
+    """It leaves `%2F` as it is, and the server behind it does not."""
+    dynamic = yaml.safe_load(files("traefik", TASKER_SERVER__PREFIX=prefix)["tasker.yaml"])["http"]
+    patterns = re.findall(r"!PathRegexp\(`([^`]+)`\)", dynamic["routers"]["tasker"]["rule"])
+    for slash in ("/", "%2F", "%2f"):
+        assert any(re.search(each, "/" + path[1:].replace("/", slash)) for each in patterns)
+    assert not any(re.search(each, "/taskers/a") or re.search(each, "/aXb/c/metrics") for each in patterns)
 
 
 @pytest.mark.parametrize("name", ROOMS)
