@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 _TAKEN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _LONGEST_VALUE = 200
+_MOST_DIGITS = 20  # of 64 bits; many more are none to Python either
 
 
 @dataclass(frozen=True)
@@ -64,4 +65,4 @@ class ServiceManager:
 def _number(environ: Mapping[str, str], name: str) -> int:
     """Return the number in *name*; 0 where there is none."""
     value = environ.get(name, "")
-    return int(value) if value.isascii() and value.isdigit() else 0
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS else 0

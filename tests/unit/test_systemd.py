@@ -82,6 +82,8 @@ def test_its_variables_are_taken_out_of_the_environment():
         ({"WATCHDOG_USEC": "0"}, True, None),
         ({"WATCHDOG_USEC": "-5"}, True, None),
         ({"WATCHDOG_USEC": "soon"}, True, None),
+        ({"WATCHDOG_USEC": "9" * 400}, True, None),
+        ({"WATCHDOG_PID": "9" * 5000, "WATCHDOG_USEC": "40000000"}, True, 40),
         ({"SYSTEMD_EXEC_PID": str(os.getpid())}, True, None),
         ({"SYSTEMD_EXEC_PID": STRANGER}, False, None),
     ],
