@@ -24,6 +24,7 @@ from tasker_health.settings.kinds import Group
 PREFIX = "TASKER_"
 _FILE_SUFFIX = "_FILE"
 _NAME_PARTS = 2
+_MOST_CHARACTERS = 1 << 20
 
 _GROUPS_WITH_SECRETS = frozenset({"auth", "cache", "checks", "database", "exporters", "migrations", "sources"})
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|url|dsn|cred|auth|user", re.IGNORECASE)
@@ -70,13 +71,22 @@ def load_with_origins(
 
 def _read_toml(path: Path, origins: Origins) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(_text_of(path))
     except OSError as error:
         raise ConfigurationError(f"--config {path}: {error.strerror}; name a TOML file that can be read") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of tomllib, of UTF-8, or of a length
         raise ConfigurationError(f"--config {path}: not TOML: {error}; correct it at that place") from None
     _note_origins(document, (), path.name, origins)
     return document
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a file; ValueError: it is none, or has no end, as /dev/zero has none."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(_MOST_CHARACTERS + 1)
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError(f"longer than {_MOST_CHARACTERS} characters")
+    return text
 
 
 def _note_origins(values: Mapping[str, Any], above: Path_, name: str, origins: Origins) -> None:
@@ -120,9 +130,9 @@ def _named_value(variable: str, path: Path_, environ: Mapping[str, str]) -> tupl
         return path, environ[variable]
     path = (*path[:-1], path[-1][: -len(_FILE_SUFFIX)])
     try:
-        value = Path(environ[variable]).read_text("utf-8").rstrip("\r\n")
+        value = _text_of(Path(environ[variable])).rstrip("\r\n")
     except (OSError, ValueError) as error:
-        what = getattr(error, "strerror", None) or "not UTF-8 text"
+        what = getattr(error, "strerror", None) or f"not UTF-8 text of at most {_MOST_CHARACTERS} characters"
         # It may be the value itself, in place of the name of a file.
         is_name = "://" not in environ[variable] and (environ[variable][:1] in "./" or not _may_hold_secret(path))
         shown = repr(environ[variable]) if is_name else "'***'"

@@ -138,6 +138,7 @@ BAD = [
     ({"TASKER_SOURCES__SHOP__KIND": "dbox"}, ["TASKER_SOURCES__SHOP__KIND", "'dbox'", "'dbos'"]),
     ({"TASKER_SOURCES__1ST__KIND": "dbos"}, ["1st", "beginning with a letter"]),
     ({"TASKER_CACHE__URL": "memory://:canary@h"}, ["TASKER_CACHE__URL", "memory://"]),
+    ({"TASKER_DATABASE__URL_FILE": "/dev/zero"}, ["TASKER_DATABASE__URL_FILE", "/dev/zero", "at most", "file"]),
     ({"TASKER_DATABASE__URL_FILE": "/does/not/exist"}, ["TASKER_DATABASE__URL_FILE", "/does/not/exist", "file"]),
     ({"TASKER_SERVER__PORT": "1", "TASKER_SERVER__PORT_FILE": "/dev/null"}, ["TASKER_SERVER__PORT_FILE", "keep one"]),
     ({"TASKER_SOURCES__SHOP": "dbos", "TASKER_SOURCES__SHOP__KIND": "dbos"}, ["TASKER_SOURCES__SHOP", "__KIND"]),
