@@ -16,8 +16,6 @@ from command import run
 from docker_engine import DockerEngine, python_image, wheels
 from server import free_port, wait_until
 
-pytestmark = pytest.mark.alone
-
 AS_IN_COMPOSE = [
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
     *("--network", "host"),
