@@ -7,6 +7,7 @@ import logging
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
 from dbos import DBOS, DBOSConfig
@@ -78,6 +79,8 @@ class Shop:
         ends_at = time.monotonic() + seconds
         self._stop.set()
         logging.getLogger("dbos").setLevel(logging.CRITICAL + 1)  # it reports what is interrupted now as errors
+        # And what its queue was about to begin it drops, unawaited.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         self._thread.join(max(0, ends_at - time.monotonic()))
         if self._thread.is_alive():
             return False
