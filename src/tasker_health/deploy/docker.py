@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from tasker_health import __version__
 from tasker_health.deploy import Files
+from tasker_health.deploy.application import require_application
 from tasker_health.deploy.environment import Environment, environment_of
 from tasker_health.deploy.plan import Plan, Prober
 from tasker_health.deploy.rendering import render as rendered
-from tasker_health.errors import ConfigurationError, SettingsError
+from tasker_health.errors import SettingsError
 from tasker_health.settings import Settings
 
 DOCKER = Prober(initial_delay_seconds=5, period_seconds=30, timeout_seconds=3)
@@ -19,7 +20,6 @@ DOCKER = Prober(initial_delay_seconds=5, period_seconds=30, timeout_seconds=3)
 USER = 10001
 """Who runs in the container: a number, because Kubernetes can tell of a number alone that it is not root's."""
 
-_APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+=~-]+")
 
 
@@ -34,9 +34,8 @@ def render(plan: Plan, settings: Settings, *, app: str | None = None) -> Files:
     Raises:
         ConfigurationError: *app* names none, or a setting cannot be said by a variable.
     """
+    require_application(app)
     if app is not None:
-        if not _APPLICATION.fullmatch(app):
-            raise ConfigurationError(f"--app {app!r}: a module and a name in it, such as orders.main:app")
         plan = replace(plan, tls=False)  # uvicorn reads no settings of ours
     told = environment(plan, settings)
     values = {

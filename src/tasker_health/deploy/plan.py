@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.settings import Settings
@@ -117,11 +117,6 @@ class Plan:
         return f"{self.prefix}/health/startup"
 
     @property
-    def status_path(self) -> str:
-        """Path of the status, which no prober asks."""
-        return f"{self.prefix}/health/status"
-
-    @property
     def metrics_path(self) -> str:
         """Path of the metrics for Prometheus."""
         return f"{self.prefix}/metrics"
@@ -135,14 +130,6 @@ class Plan:
     def watchdog_seconds(self) -> int:
         """How long a service manager that is fed waits: the guard has told by then where a wedged process stands."""
         return math.ceil(self.stall_seconds) + WATCHDOG_MARGIN_SECONDS
-
-    def asked_by(self, readiness: Prober, liveness: Prober | None = None) -> Plan:
-        """Return this plan for other probers.
-
-        Raises:
-            ConfigurationError: One does not wait for our answer, or gives up before a drain is over.
-        """
-        return _agreed(replace(self, readiness=readiness, liveness=liveness or self.liveness))
 
 
 def plan_of(settings: Settings, *, readiness: Prober = READINESS, liveness: Prober = LIVENESS) -> Plan:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from tasker_health.deploy import Files
+from tasker_health.deploy.application import require_application
 from tasker_health.deploy.environment import Environment, environment_of
 from tasker_health.deploy.plan import Plan
 from tasker_health.deploy.rendering import render as rendered
@@ -18,7 +19,6 @@ START_SECONDS = 60
 _FIRST_FREE_PORT = 1024
 _HOST = re.compile(r"[A-Za-z0-9:][A-Za-z0-9._:%-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_APPLICATION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 _FOLDER = re.compile(r"(/[A-Za-z0-9._@+-]+)+")
 
 
@@ -34,8 +34,7 @@ def render(plan: Plan, settings: Settings, *, app: str | None = None, programs: 
     Raises:
         ConfigurationError: *app*, *programs* or the host is none, or a setting cannot be said by a unit.
     """
-    if app is not None and not _APPLICATION.fullmatch(app):
-        raise ConfigurationError(f"--app {app!r}: a module and a name in it, such as orders.main:app")
+    require_application(app)
     if programs is not None and not _FOLDER.fullmatch(programs):
         raise ConfigurationError(f"--programs {programs!r}: the path of a folder, such as /opt/orders/bin")
     if not _HOST.fullmatch(settings.server.host):  # uvicorn would take what follows a blank for options

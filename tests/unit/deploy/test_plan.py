@@ -33,8 +33,7 @@ def test_paths_stand_below_the_prefix():
     """Also where there is none."""
     plan = plan_of(settings(SERVER__PREFIX="/a/b"))
     assert (plan.live_path, plan.ready_path) == ("/a/b/health/live", "/a/b/health/ready")
-    assert (plan.startup_path, plan.status_path) == ("/a/b/health/startup", "/a/b/health/status")
-    assert plan.metrics_path == "/a/b/metrics"
+    assert (plan.startup_path, plan.metrics_path) == ("/a/b/health/startup", "/a/b/metrics")
     assert plan_of(settings(SERVER__PREFIX="/")).live_path == "/health/live"
 
 
@@ -113,8 +112,8 @@ def test_the_figures_of_a_plan_agree_or_there_is_none(readiness, liveness, drain
 
 def test_another_prober_has_to_agree_too():
     """One that gives up after a drain is over is refused, and one that does not wait for the answer."""
-    plan = plan_of(settings())
-    assert plan.asked_by(Prober(period_seconds=2, timeout_seconds=1)).liveness == LIVENESS
+    drained = settings(SERVER__DRAIN_SECONDS="20")
+    assert plan_of(drained, readiness=Prober(period_seconds=2, timeout_seconds=1)).liveness == LIVENESS
     for prober in (Prober(period_seconds=10, timeout_seconds=1), Prober(period_seconds=1, timeout_seconds=0.5)):
         with pytest.raises(ConfigurationError, match=r"drain_seconds|readiness_timeout_seconds"):
-            plan.asked_by(prober)
+            plan_of(drained, readiness=prober)

@@ -32,6 +32,10 @@ Listen = Annotated[str, typer.Option("--listen", help="Where the balancer listen
 RequestTimeout = Annotated[
     float, typer.Option("--request-timeout", help="Seconds that the balancer waits for the answer to a request.")
 ]
+Application = Annotated[
+    str | None,
+    typer.Option("--app", metavar="MODULE:NAME", help="An ASGI application of yours, in place of `serve`."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from tasker_health.cli.deploy import app
-from tasker_health.cli.deploy.common import Config, Force, Output, hand_over
+from tasker_health.cli.deploy.common import Application, Config, Force, Output, hand_over
 
 
 @app.command()
 def docker(
     config: Config = None,
     output: Output = None,
-    application: Annotated[
-        str | None,
-        typer.Option("--app", metavar="MODULE:NAME", help="An ASGI application of yours, in place of `serve`."),
-    ] = None,
+    application: Application = None,
     force: Force = False,
 ) -> None:
     """Write a Dockerfile and what belongs to it."""

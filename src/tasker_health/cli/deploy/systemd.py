@@ -7,17 +7,14 @@ from typing import Annotated
 import typer
 
 from tasker_health.cli.deploy import app
-from tasker_health.cli.deploy.common import Config, Force, Output, hand_over
+from tasker_health.cli.deploy.common import Application, Config, Force, Output, hand_over
 
 
 @app.command()
 def systemd(
     config: Config = None,
     output: Output = None,
-    application: Annotated[
-        str | None,
-        typer.Option("--app", metavar="MODULE:NAME", help="An ASGI application of yours, in place of `serve`."),
-    ] = None,
+    application: Application = None,
     programs: Annotated[
         str | None,
         typer.Option("--programs", metavar="FOLDER", help="Where its programs lie; unset: /opt/<name>/bin."),
