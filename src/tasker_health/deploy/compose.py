@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from tasker_health import __version__
 from tasker_health.deploy import Files
 from tasker_health.deploy.docker import environment, probe
@@ -54,7 +52,6 @@ def render(plan: Plan, settings: Settings) -> Files:
         "secrets": secrets,
         "probe": probe(plan),
         "metrics_secret": _metrics_secret(settings),
-        "scrape_timeout_seconds": max(10, math.ceil(settings.health.status_timeout_seconds) + 5),
         "merge": "<<",
     }
     return {name: rendered(f"compose/{name}", **values) for name in _FILES}

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasker_health.deploy import Files
+from tasker_health.deploy.docker import USER
 from tasker_health.deploy.environment import Environment
 from tasker_health.deploy.plan import STARTUP, Plan, Prober
 from tasker_health.deploy.rendering import number, quoted, word
 from tasker_health.deploy.rendering import render as rendered
-from tasker_health.deploy.workload import USER, Workload
+from tasker_health.deploy.workload import Workload
 
 SECRETS_FOLDER = "/run/secrets/tasker-health"
 SERVICE_MONITOR = "servicemonitor.yaml"

@@ -22,6 +22,12 @@ GRACE_MARGIN_SECONDS = 10
 WATCHDOG_MARGIN_SECONDS = 10
 """How much longer than a stall a service manager waits: it was fed up to 5 s before the stall began."""
 
+LEAST_SCRAPE_TIMEOUT_SECONDS = 10
+"""Prometheus' own."""
+
+SCRAPE_MARGIN_SECONDS = 5
+"""How much longer than a status may take Prometheus waits for the metrics, which are made of one."""
+
 _LONGEST_LABEL = 63
 
 
@@ -76,6 +82,7 @@ class Plan:
         agent_port: Where the guard answers HAProxy's agent-check; `None`: nowhere.
         tls: Whether `port` speaks HTTPS. The guard's never does.
         stall_seconds: How old the last heartbeat of a process is that is wedged.
+        scrape_timeout_seconds: How long Prometheus waits for the metrics.
     """
 
     name: str
@@ -90,6 +97,7 @@ class Plan:
     agent_port: int | None = None
     tls: bool = False
     stall_seconds: float = 30
+    scrape_timeout_seconds: int = LEAST_SCRAPE_TIMEOUT_SECONDS
 
     @property
     def probe_port(self) -> int:
@@ -158,6 +166,9 @@ def plan_of(settings: Settings, *, readiness: Prober = READINESS, liveness: Prob
             agent_port=agent_port,
             tls=server.tls_certificate_file is not None,
             stall_seconds=health.liveness_stall_seconds,
+            scrape_timeout_seconds=max(
+                LEAST_SCRAPE_TIMEOUT_SECONDS, math.ceil(health.status_timeout_seconds) + SCRAPE_MARGIN_SECONDS
+            ),
         )
     )
 

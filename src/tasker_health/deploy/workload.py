@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,9 +10,6 @@ from tasker_health import __version__
 from tasker_health.deploy.plan import GRACE_MARGIN_SECONDS, Plan
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.settings import Settings
-
-USER = 10001
-"""Who runs in the containers: a number, because Kubernetes can tell of a number alone that it is not root's."""
 
 PRE_STOP_SECONDS = 10
 """How long a pod that is to stop is left alone: until every node and every ingress knows that it gets no traffic."""
@@ -46,7 +42,6 @@ class Workload:
         worker_seconds: How long the application beside a sidecar may take to end.
         grpc_port: Where health is served over gRPC; `None`: nowhere.
         metrics_token: Whether the metrics are for those alone who have their token.
-        scrape_timeout_seconds: How long Prometheus waits for the metrics.
     """
 
     form: Literal["in-app", "sidecar"] = "in-app"
@@ -60,7 +55,6 @@ class Workload:
     worker_seconds: int = 30
     grpc_port: int | None = None
     metrics_token: bool = False
-    scrape_timeout_seconds: int = 10
 
     @property
     def is_sidecar(self) -> bool:
@@ -87,7 +81,6 @@ class Workload:
             self,
             grpc_port=settings.grpc.port if settings.grpc.enabled else None,
             metrics_token=prometheus.access == "token" and prometheus.token is not None,
-            scrape_timeout_seconds=max(10, math.ceil(settings.health.status_timeout_seconds) + 5),
         )
 
     def placed(self, plan: Plan) -> Plan:
