@@ -82,7 +82,7 @@ class SourceReader:
         if self._timer is not None and age >= self._settings.cache_duration_seconds:
             self._on_time()  # who comes in the very turn of the loop in which it is due does not wait for it
             self._asked = True
-        if newest is not None and (age < self._settings.cache_duration_seconds or self._is_promptly_renewed()):
+        if newest is not None and self._will_do(age):
             self._counts.hits += 1
             return self._as_reading(newest, waited=False)
         self._counts.misses += 1
@@ -112,6 +112,12 @@ class SourceReader:
 
     def _age(self) -> float:
         return 0.0 if self._newest is None else self._clock.monotonic() - self._newest.read_at_monotonic
+
+    def _will_do(self, age: float) -> bool:
+        """Whether facts of *age* seconds are told without waiting: none that would make the status unhealthy."""
+        settings = self._settings
+        young = age < settings.cache_duration_seconds or self._is_promptly_renewed()
+        return young and age <= settings.status_max_stale_seconds
 
     def _is_promptly_renewed(self) -> bool:
         """Whether a renewal is under way that began when the time to live was over: so facts are one refresh late."""

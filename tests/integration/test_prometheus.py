@@ -80,7 +80,7 @@ def test_a_served_process_is_scraped_in_both_formats(engine, tmp_path, directory
 
 def test_figures_follow_the_engine_and_its_loss(engine):
     """A task shows in the next reading; when the tables are gone it is still 200 and says so."""
-    soon = {"TASKER_HEALTH__CACHE_DURATION_SECONDS": "0.1", "TASKER_HEALTH__STATUS_MAX_STALE_SECONDS": "0"}
+    soon = {"TASKER_HEALTH__CACHE_DURATION_SECONDS": "0.1", "TASKER_HEALTH__STATUS_MAX_STALE_SECONDS": "1"}
     with served(**variables_of(engine, **soon)) as server:
         connection = sqlite3.connect(engine)
         connection.execute(

@@ -147,6 +147,21 @@ async def test_who_comes_within_a_prompt_renewal_gets_the_old_facts(fleet):
 
 
 @simulated
+async def test_facts_that_would_make_the_status_unhealthy_are_not_told_while_younger_ones_are_being_read(fleet):
+    """With 1 s as the most that is bearable, who comes 1.2 s after the reading waits for the next one."""
+    fleet.set(status_max_stale_seconds=1)
+    replica = fleet.replica()
+    fleet.source.seconds = 0.4
+    await ask(fleet, replica)
+    read_at = fleet.source.begun[0][1]
+    await asyncio.sleep(read_at + 1.2 - fleet.clock.monotonic())
+    assert fleet.source.running == 1
+    answer = await ask(fleet, replica)
+    assert answer.waited_seconds > 0
+    assert answer.age_seconds <= 1
+
+
+@simulated
 async def test_who_comes_before_the_timer_of_a_busy_loop_does_not_wait(fleet):
     """The facts are due, the timer has not run yet: the asker starts the renewal, and has the old facts at once."""
     replica = fleet.replica()

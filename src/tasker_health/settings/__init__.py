@@ -73,7 +73,9 @@ class HealthSettings(Group):
     metrics_window_seconds: PositiveSeconds = Field(3600, description="Window of averages and ratios.")
     status_requires_authentication: bool = Field(False, description="Only known callers may read the status.")
     status_timeout_seconds: PositiveSeconds = Field(5, description="Longest wait for the facts of one status.")
-    status_max_stale_seconds: Seconds = Field(60, description="Age beyond which facts make the status unhealthy.")
+    status_max_stale_seconds: PositiveSeconds = Field(
+        60, description="Age beyond which facts make the status unhealthy."
+    )
     readiness_timeout_seconds: PositiveSeconds = Field(
         0.8, description="Longest wait for a whole readiness answer; under the kubelet's own default of 1 s."
     )
