@@ -95,6 +95,25 @@ class AccessCounts:
         self.faults: int = 0
 
 
+class DeliveryCounts:
+    """What one exporter, or one channel of alerts, has brought to where it belongs.
+
+    Attributes:
+        results: How often by what came of it: `sent`, `failed` (an attempt that did not succeed), `refused` (for good).
+        dropped: What nobody will get any more, by why: `full`, `expired`, `refused`.
+        pending: How many wait now.
+        error: What the last attempt failed of, for the doctor; `None`: it succeeded.
+    """
+
+    __slots__ = ("dropped", "error", "pending", "results")
+
+    def __init__(self) -> None:
+        self.results: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.pending: int = 0
+        self.error: str | None = None
+
+
 class Counters:
     """The counts of one process.
 

@@ -8,6 +8,7 @@
     ├── DatabaseFault           a database did not do what it was asked, with a `Reason`
     ├── CacheFault              a shared cache did not do what it was asked, with a `Reason`
     ├── SourceFault             a workflow engine's data cannot be read, with a `Reason`
+    ├── DeliveryError           somebody who is to be told did not take it; says whether to try again, and when
     ├── AuthenticationError     raised by an authenticator: these credentials are not valid
     ├── UnauthorizedError       raised by a coordinator: known, but not permitted
     └── MonitorLoopError        one monitor was used from two running event loops
@@ -98,6 +99,21 @@ class SourceFault(TaskerHealthError):  # noqa: N818 -- as above
     def __init__(self, reason: Reason, detail: str = "") -> None:
         self.reason = reason
         super().__init__(detail or reason.value)
+
+
+class DeliveryError(TaskerHealthError):
+    """Whoever was to be told something has not taken it.
+
+    Args:
+        detail: For the log and the doctor: without a secret, and without what the other side sent.
+        again: Whether another attempt may succeed; false for what was refused for good.
+        after_seconds: How long the other side wants to be left alone (`Retry-After`); `None`: it did not say.
+    """
+
+    def __init__(self, detail: str, *, again: bool = True, after_seconds: float | None = None) -> None:
+        super().__init__(detail)
+        self.again: bool = again
+        self.after_seconds: float | None = after_seconds
 
 
 class AuthenticationError(TaskerHealthError):

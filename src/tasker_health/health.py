@@ -12,9 +12,10 @@ from tasker_health.cache import Cache
 from tasker_health.cache.chosen import chosen_cache, shared_cache
 from tasker_health.checks.configuration import ConfigurationCheck
 from tasker_health.clock import Clock, SystemClock
-from tasker_health.counters import Vitals
+from tasker_health.counters import DeliveryCounts, Vitals
 from tasker_health.deadline import leave_to_parent
 from tasker_health.errors import ConfigurationError
+from tasker_health.exporters import Snapshot, take_snapshot
 from tasker_health.grpc.endpoint import GrpcEndpoint
 from tasker_health.loading import load_settings
 from tasker_health.model import Liveness, Readiness, Startup, StatusReport
@@ -138,9 +139,11 @@ class Health(Registry):
         if self._guarded is not None:
             self._guarded.start()
         await self.grpc.start(self.monitor)
+        self._outward.start()
 
     async def stop(self) -> None:
         """Close every connection, end gRPC and the guard; the next question starts again."""
+        await self._outward.stop()
         await self._notification.stop()
         await self.grpc.stop()
         guarded, self._guarded = self._guarded, None
@@ -241,10 +244,12 @@ class Health(Registry):
     @property
     def endpoints(self) -> Endpoints:
         """Who decides about requests, for a skin of one's own."""
-        from tasker_health.web.endpoints import Endpoints
-
         if self._endpoints is None:
-            self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix, self._exporter)
+            from tasker_health.web.endpoints import Endpoints
+            from tasker_health.web.metrics import Metrics
+
+            metrics = None if self._exporter is None else Metrics(self._snapshot, self._gate, self._exporter)
+            self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix, metrics)
         return self._endpoints
 
     @property
@@ -262,16 +267,21 @@ class Health(Registry):
             )
         return self._monitor
 
+    async def _snapshot(self) -> Snapshot:
+        return await take_snapshot(self.monitor, self._gate.counts, self._deliveries)
+
     def _forked(self) -> None:
         leave_to_parent(self._guarded)
         self._guarded = None
         self.grpc.forget()
         self._notification.forget()
+        self._outward.forget()
         self.monitor.forget()
 
     def _add_built_in(self, cache: Cache | None) -> None:
         from tasker_health.assembly import built_in_checks, built_in_sources, cache_checks
         from tasker_health.exporters.chosen import metrics_exporter
+        from tasker_health.outward import Outward
 
         self._shared = shared_cache(self.settings, cache or chosen_cache(self.settings, self._clock), self._clock)
         for check in built_in_checks(self.settings, self._databases):
@@ -283,3 +293,5 @@ class Health(Registry):
         for source in built_in_sources(self.settings):
             self.add_source(source)
         self._exporter = metrics_exporter(self.settings)
+        self._deliveries: dict[str, DeliveryCounts] = {}
+        self._outward = Outward(self.settings, self._shared, self._snapshot, self._deliveries, self._clock)

@@ -13,11 +13,12 @@ The rules for whoever writes one:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
-from tasker_health.counters import AccessCounts, Counters, Vitals
+from tasker_health.counters import AccessCounts, Counters, DeliveryCounts, Vitals
 from tasker_health.model import Readiness, StatusReport
 from tasker_health.monitor import Monitor
 from tasker_health.settings import PrometheusSettings
@@ -31,6 +32,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         status, readiness, started: The answers of the three endpoints.
         counters, access: What this process has counted.
         held_checks: How many checks still run beyond their deadline.
+        deliveries: What exporters and channels that send have counted, by name.
         vitals: What the heartbeat and the guard of this process tell.
     """
 
@@ -42,6 +44,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     access: AccessCounts
     held_checks: int
     vitals: Vitals
+    deliveries: Mapping[str, DeliveryCounts] = {}
 
 
 class PullExporter(Protocol):
@@ -57,7 +60,31 @@ class PullExporter(Protocol):
         """Return *snapshot* in the format that *accept*, the header's value, asks for, and its content type."""
 
 
-async def take_snapshot(monitor: Monitor, access: AccessCounts) -> Snapshot:
+class PushExporter(Protocol):
+    """Tells a monitoring system unasked.
+
+    Attributes:
+        name: Of the exporter, as its settings have it.
+        interval_seconds: Period of telling.
+    """
+
+    name: str
+    interval_seconds: float
+
+    async def push(self, snapshot: Snapshot) -> None:
+        """Tell *snapshot*. It may be cancelled, and whoever is told may hang: no thread is left behind for each push.
+
+        Raises:
+            DeliveryError: It was not taken.
+        """
+
+    async def close(self) -> None:
+        """Give up connections and threads; the next `push` opens new ones. Raises nothing."""
+
+
+async def take_snapshot(
+    monitor: Monitor, access: AccessCounts, deliveries: Mapping[str, DeliveryCounts] | None = None
+) -> Snapshot:
     """Return what there is to tell now: the answers that any other asker would get at this moment."""
     status, readiness = await asyncio.gather(monitor.status(), monitor.ready())
     return Snapshot(
@@ -69,4 +96,5 @@ async def take_snapshot(monitor: Monitor, access: AccessCounts) -> Snapshot:
         access=access,
         held_checks=monitor.held_checks,
         vitals=monitor.vitals(),
+        deliveries=deliveries or {},
     )

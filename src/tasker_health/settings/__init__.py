@@ -11,28 +11,40 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from tasker_health.settings.access import AuthSettings
+from tasker_health.settings.alerts import AlertSettings, PagerDutySettings, RuleSettings, WebhookSettings
 from tasker_health.settings.checks import CheckSettings
 from tasker_health.settings.database import CacheSettings, DatabaseSettings
-from tasker_health.settings.exporters import ExporterSettings, PrometheusSettings
+from tasker_health.settings.exporters import (
+    DatadogSettings,
+    ExporterSettings,
+    OpenTelemetrySettings,
+    PrometheusSettings,
+)
 from tasker_health.settings.grpc import GrpcSettings
 from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Name, Path, Port, PositiveSeconds, Ratio, Seconds
 
 __all__ = [
     "CHECK_NAME",
+    "AlertSettings",
     "AuthSettings",
     "CacheSettings",
     "CheckSettings",
     "DatabaseSettings",
+    "DatadogSettings",
     "ExporterSettings",
     "GrpcSettings",
     "GuardSettings",
     "HealthSettings",
     "LogSettings",
     "MigrationsSettings",
+    "OpenTelemetrySettings",
+    "PagerDutySettings",
     "PrometheusSettings",
+    "RuleSettings",
     "ServerSettings",
     "Settings",
     "SourceSettings",
+    "WebhookSettings",
 ]
 
 
@@ -162,6 +174,7 @@ class Settings(Group):
     sources: dict[Name, SourceSettings] = Field(default_factory=dict)
     checks: dict[Name, CheckSettings] = Field(default_factory=dict)
     exporters: ExporterSettings = ExporterSettings()
+    alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
 
     def guarded_by_default(self) -> Settings:

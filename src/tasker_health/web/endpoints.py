@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tasker_health.access.gate import Gate
-from tasker_health.exporters import PullExporter
 from tasker_health.kept import Kept
 from tasker_health.model import StatusReport, SystemStatus
 from tasker_health.monitor import Monitor
 from tasker_health.request import Headers, Request
 from tasker_health.web.formats import Format
+from tasker_health.web.metrics import Metrics
 from tasker_health.web.negotiation import format_of, prefers_page
 from tasker_health.web.openapi import document
 from tasker_health.web.refusal import FAULT, NOT_ALLOWED, NOT_FOUND, admission, problem
@@ -36,15 +36,15 @@ class Endpoints:
         monitor: Who knows.
         gate: Who may read the status.
         prefix: Path above every endpoint, without a slash at its end; may be empty.
-        exporter: Renders the metrics; `None`: there are none.
+        metrics: Answers those who scrape; `None`: there are none.
     """
 
-    def __init__(self, monitor: Monitor, gate: Gate, prefix: str, exporter: PullExporter | None = None) -> None:
+    def __init__(self, monitor: Monitor, gate: Gate, prefix: str, metrics: Metrics | None = None) -> None:
         self._monitor = monitor
         self._gate = gate
         self._root = f"{prefix}/health"
         self._ready_below = f"{prefix}/health/ready/"
-        self._openapi = render(OK, document(prefix, metrics=exporter is not None))
+        self._openapi = render(OK, document(prefix, metrics=metrics is not None))
         self._by_path: dict[str, Endpoint] = {
             f"{self._root}/live": self._live,
             f"{self._root}/ready": self._ready,
@@ -54,10 +54,8 @@ class Endpoints:
             f"{prefix}/openapi.json": self._document,
         }
         self._never_waiting = frozenset({f"{self._root}/live", f"{self._root}/startup", f"{prefix}/openapi.json"})
-        if exporter is not None:
-            from tasker_health.web.metrics import Metrics
-
-            self._by_path[f"{prefix}/metrics"] = Metrics(monitor, gate, exporter).answer
+        if metrics is not None:
+            self._by_path[f"{prefix}/metrics"] = metrics.answer
         self._monotonic = monitor.clock.monotonic
         self._kept: dict[str, Kept[Any]] = {
             f"{self._root}/live": monitor.kept_liveness,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable, Callable
 
 from tasker_health.access.gate import CHALLENGE, Gate
-from tasker_health.exporters import PullExporter, take_snapshot
-from tasker_health.monitor import Monitor
+from tasker_health.exporters import PullExporter, Snapshot
 from tasker_health.request import Request
 from tasker_health.web.refusal import UNAUTHORIZED, admission, problem
 from tasker_health.web.render import Answer
@@ -19,13 +19,13 @@ class Metrics:
     """Answers those who scrape.
 
     Args:
-        monitor: Who knows.
+        take: Answers what there is to tell now.
         gate: Who may read the status, and with `access = inherit` the metrics.
         exporter: Puts what is known into the scraper's format.
     """
 
-    def __init__(self, monitor: Monitor, gate: Gate, exporter: PullExporter) -> None:
-        self._monitor = monitor
+    def __init__(self, take: Callable[[], Awaitable[Snapshot]], gate: Gate, exporter: PullExporter) -> None:
+        self._take = take
         self._gate = gate
         self._exporter = exporter
         token = exporter.settings.token
@@ -36,7 +36,7 @@ class Metrics:
         refused = await self._refused(request)
         if refused is not None:
             return refused
-        snapshot = await take_snapshot(self._monitor, self._gate.counts)
+        snapshot = await self._take()
         body, content_type = await self._exporter.render(snapshot, ",".join(request.headers("accept")))
         return Answer(_OK, body, [_VARY], content_type)
 

@@ -1,0 +1,65 @@
+"""What a process tells others unasked while it is started: exporters that push, and alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from tasker_health.cache.shared import SharedCache
+from tasker_health.clock import Clock
+from tasker_health.counters import DeliveryCounts
+from tasker_health.exporters import Snapshot
+from tasker_health.exporters.chosen import push_exporters
+from tasker_health.exporters.pushing import Pushing
+from tasker_health.settings import Settings
+
+if TYPE_CHECKING:
+    from tasker_health.alerts.alerting import Alerting
+
+
+class Outward:
+    """Exporters that push, and alerts, where the settings ask for them.
+
+    Args:
+        settings: Who is told what.
+        shared: Where a fleet keeps what it knows together.
+        take: Answers what there is to tell now.
+        deliveries: Where what was delivered is counted, by name of the exporter or channel.
+        clock: What time it is.
+
+    Raises:
+        ConfigurationError: A client library is not installed, or an address is none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shared: SharedCache,
+        take: Callable[[], Awaitable[Snapshot]],
+        deliveries: dict[str, DeliveryCounts],
+        clock: Clock,
+    ) -> None:
+        self._parts: list[Pushing | Alerting] = []
+        exporters = push_exporters(settings)
+        if exporters:
+            self._parts.append(Pushing(exporters, take, deliveries))
+        if settings.alerts.are_wanted:
+            from tasker_health.alerts.alerting import Alerting
+            from tasker_health.alerts.channels.chosen import chosen_channels
+
+            self._parts.append(Alerting(settings, chosen_channels(settings), shared, take, deliveries, clock))
+
+    def start(self) -> None:
+        """Begin on the running event loop; where it has begun already, nothing."""
+        for part in self._parts:
+            part.start()
+
+    async def stop(self) -> None:
+        """End all of it; it may be started again."""
+        for part in self._parts:
+            await part.stop()
+
+    def forget(self) -> None:
+        """Begin anew in a process that was forked."""
+        for part in self._parts:
+            part.forget()
