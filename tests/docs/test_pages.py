@@ -203,7 +203,9 @@ def test_the_two_commands_of_the_readme_do_what_it_shows(started, free_port, tmp
     """`./dev run` serves the demo; each `curl` answers in the shape that is printed there."""
     run, ask = readme_console()[:2]
     assert commands_of(run)[0][0] == "./dev run"
-    process = started([str(ROOT / "dev"), "run"], ROOT, TASKER_HEALTH__CACHE_DURATION_SECONDS="1")
+    # A machine that does other work besides lets every event loop lag, and the answer would say so.
+    patient = {"TASKER_HEALTH__LOOP_LAG_WARNING_SECONDS": "30"}
+    process = started([str(ROOT / "dev"), "run"], ROOT, TASKER_HEALTH__CACHE_DURATION_SECONDS="1", **patient)
     wait_until(lambda: settled(free_port), "the demo has figures of every kind", PATIENCE_SECONDS)
     assert_shows(ask, free_port, tmp_path)
     process.terminate()
