@@ -12,15 +12,14 @@ from tasker_health.cache import Cache
 from tasker_health.cache.chosen import chosen_cache, shared_cache
 from tasker_health.checks.configuration import ConfigurationCheck
 from tasker_health.clock import Clock, SystemClock
-from tasker_health.counters import DeliveryCounts, Vitals
-from tasker_health.deadline import leave_to_parent
+from tasker_health.counters import DeliveryCounts
 from tasker_health.errors import ConfigurationError
 from tasker_health.exporters import Snapshot, take_snapshot
 from tasker_health.grpc.endpoint import GrpcEndpoint
+from tasker_health.lifecycle import Lifecycle
 from tasker_health.loading import load_settings
 from tasker_health.model import Liveness, Readiness, Startup, StatusReport
 from tasker_health.monitor import Monitor
-from tasker_health.notification import Notification
 from tasker_health.registry import Registry
 from tasker_health.settings import Settings
 from tasker_health.termination import Termination
@@ -28,7 +27,6 @@ from tasker_health.termination import Termination
 if TYPE_CHECKING:
     from tasker_health.bridge import Bridge
     from tasker_health.database import Database
-    from tasker_health.guarded import Guarded
     from tasker_health.web.asgi import App, AsgiSkin
     from tasker_health.web.background import Background
     from tasker_health.web.endpoints import Endpoints
@@ -81,10 +79,8 @@ class Health(Registry):
         self._monitor: Monitor | None = None
         self._endpoints: Endpoints | None = None
         self.grpc: GrpcEndpoint = GrpcEndpoint(self.settings)
-        self._guarded: Guarded | None = None
         self._bridge: Bridge | None = None
         self._background: Background | None = None
-        self._notification = Notification(self.settings.server.drain_seconds)
         self._add_built_in(cache)
 
     def wait_for(self, name: str) -> Callable[[], None]:
@@ -131,33 +127,15 @@ class Health(Registry):
         Raises:
             ConfigurationError: The port of the guard or of gRPC cannot be had.
         """
-        await self.monitor.start()
-        self._notification.start(
-            self.monitor.startup, self.monitor.ready, lambda: self._guarded is None or self._guarded.stands
-        )
-        self.open_guard(thread=thread)
-        if self._guarded is not None:
-            self._guarded.start()
-        await self.grpc.start(self.monitor)
-        self._outward.start()
+        await self._lifecycle.start(thread=thread)
 
     async def stop(self) -> None:
         """Close every connection, end gRPC and the guard; the next question starts again."""
-        await self._outward.stop()
-        await self._notification.stop()
-        await self.grpc.stop()
-        guarded, self._guarded = self._guarded, None
-        if guarded is not None:
-            await guarded.stop()
-        await self.monitor.stop()
+        await self._lifecycle.stop()
 
     async def drain(self) -> None:
         """Be not ready from now on (`draining`), while everything else goes on."""
-        self.monitor.drain()
-        self.grpc.drain()
-        self._notification.drain()
-        if self._guarded is not None:
-            await self._guarded.drain()
+        await self._lifecycle.drain()
 
     def open_guard(self, *, alone: bool = False, thread: bool = False) -> str:
         """Start the guard now, before slow start-up work, and return its URL; empty where it is not enabled.
@@ -169,16 +147,7 @@ class Health(Registry):
         Raises:
             ConfigurationError: Its port cannot be had.
         """
-        if not self.settings.guard.enabled:
-            return ""
-        if self._guarded is None:
-            from tasker_health.guarded import Guarded
-
-            self._guarded = Guarded(self.settings, self.endpoints.reports, alone=alone, thread=thread)
-            self.monitor.lags = lambda: self._guarded is not None and self._guarded.heartbeat.lags
-            self.monitor.vitals = lambda: self._guarded.vitals if self._guarded is not None else Vitals()
-        self._guarded.open()
-        return self._guarded.guard.url
+        return self._lifecycle.open_guard(alone=alone, thread=thread)
 
     def asgi(self, app: App | None = None) -> AsgiSkin:
         """Return *app* with the health endpoints before it; without an application, the endpoints alone.
@@ -194,7 +163,7 @@ class Health(Registry):
             stop=self.stop,
             drain=self.drain,
             termination=Termination.of(self.settings),
-            hold=self._notification.hold,
+            hold=self._lifecycle.hold,
         )
 
     def wsgi(self, app: WsgiApp | None = None) -> WsgiSkin:
@@ -209,7 +178,7 @@ class Health(Registry):
         if self._bridge is None:
             start = partial(self.start, thread=True)
             self._bridge = Bridge(
-                start=start, stop=self.stop, drain=self.drain, forked=self._forked, settings=self.settings
+                start=start, stop=self.stop, drain=self.drain, forked=self._lifecycle.forget, settings=self.settings
             )
         return WsgiSkin(self.endpoints, app, self._bridge, self.settings)
 
@@ -228,7 +197,7 @@ class Health(Registry):
             except ModuleNotFoundError as error:
                 remedy = f"{error.name} is not installed; pip install 'tasker-health[server]'"
                 raise ConfigurationError(f"serve_in_background: {remedy}") from None
-            self.settings = self.settings.guarded_by_default()
+            self.settings = self._lifecycle.settings = self.settings.guarded_by_default()
             self.grpc.claim()
             self._background = serve_in_background(
                 self.endpoints,
@@ -237,7 +206,7 @@ class Health(Registry):
                 stop=self.stop,
                 drain=self.drain,
                 open_guard=self.open_guard,
-                forked=self._forked,
+                forked=self._lifecycle.forget,
             )
         return self._background
 
@@ -270,14 +239,6 @@ class Health(Registry):
     async def _snapshot(self) -> Snapshot:
         return await take_snapshot(self.monitor, self._gate.counts, self._deliveries)
 
-    def _forked(self) -> None:
-        leave_to_parent(self._guarded)
-        self._guarded = None
-        self.grpc.forget()
-        self._notification.forget()
-        self._outward.forget()
-        self.monitor.forget()
-
     def _add_built_in(self, cache: Cache | None) -> None:
         from tasker_health.assembly import built_in_checks, built_in_sources, cache_checks
         from tasker_health.exporters.chosen import metrics_exporter
@@ -294,4 +255,5 @@ class Health(Registry):
             self.add_source(source)
         self._exporter = metrics_exporter(self.settings)
         self._deliveries: dict[str, DeliveryCounts] = {}
-        self._outward = Outward(self.settings, self._shared, self._snapshot, self._deliveries, self._clock)
+        outward = Outward(self.settings, self._shared, self._snapshot, self._deliveries, self._clock)
+        self._lifecycle = Lifecycle(lambda: self.monitor, lambda: self.endpoints, outward, self.grpc, self.settings)
