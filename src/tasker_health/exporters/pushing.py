@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tasker_health.counters import DeliveryCounts
 from tasker_health.deadline import within
+from tasker_health.errors import DeliveryError
 from tasker_health.exporters import PushExporter, Snapshot
 from tasker_health.reasons import reason_of, words_of
 
@@ -42,6 +43,7 @@ class Pushing:
         self._take = take
         self._counts = {exporter.name: deliveries.setdefault(exporter.name, DeliveryCounts()) for exporter in exporters}
         self._tasks: list[asyncio.Task[None]] = []
+        self._busy: set[str] = set()
 
     def start(self) -> None:
         """Begin on the running event loop; where it has begun already, nothing."""
@@ -64,7 +66,7 @@ class Pushing:
 
     def forget(self) -> None:
         """Begin anew in a process that was forked."""
-        self._tasks = []
+        self._tasks, self._busy = [], set()
 
     async def _push_for_ever(self, exporter: PushExporter) -> None:
         loop, period = asyncio.get_running_loop(), exporter.interval_seconds
@@ -94,4 +96,10 @@ class Pushing:
         return True
 
     async def _take_and_push(self, exporter: PushExporter) -> None:
-        await exporter.push(await self._take())
+        if exporter.name in self._busy:  # it lets itself not be cancelled; another one would hang as well
+            raise DeliveryError("the push before this one has not returned")
+        self._busy.add(exporter.name)
+        try:
+            await exporter.push(await self._take())
+        finally:
+            self._busy.discard(exporter.name)
