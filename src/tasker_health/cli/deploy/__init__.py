@@ -18,6 +18,7 @@ from tasker_health.cli.deploy import (  # noqa: E402 -- they add their commands 
     haproxy,  # noqa: F401
     kubernetes,  # noqa: F401
     nginx,  # noqa: F401
+    prometheus,  # noqa: F401
     systemd,  # noqa: F401
     traefik,  # noqa: F401
 )
