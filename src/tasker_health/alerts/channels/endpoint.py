@@ -6,13 +6,14 @@ the environment, and keep connections.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-import anyio  # noqa: F401 -- httpx would import both at the first event, and hold up the event loop
-import httpcore  # noqa: F401
+import httpcore  # noqa: F401 -- httpx would import it at the first event, and hold up the event loop
 import httpx
 
 from tasker_health.alerts.channels.verdict import delivery_error
@@ -20,6 +21,9 @@ from tasker_health.deadline import within
 from tasker_health.errors import DeliveryError
 from tasker_health.reasons import reason_of
 from tasker_health.resolver import Resolver
+
+with contextlib.suppress(ImportError):
+    importlib.import_module("anyio._backends._asyncio")  # 25 ms, which httpcore would take at the first event
 
 _MOST_BYTES = 65_536
 """So much of an answer is read at most: its status has told already."""

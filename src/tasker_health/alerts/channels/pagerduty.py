@@ -88,11 +88,11 @@ class PagerDutyChannel:
         client.max_network_attempts = 0
         client.retry = {429: 1}  # without this it would go on for ever, and by this, as none is left, it answers
         client.max_http_attempts = -1
-        client.log = _SILENT  # type: ignore[assignment]
+        client.log = _SILENT
         return client
 
 
-_SILENT = logging.Logger("pagerduty", logging.CRITICAL)
+_SILENT = logging.Logger("pagerduty", logging.CRITICAL)  # noqa: LOG001 -- no other handler or level has a say in it
 """Where the client says what it does about failures: `dispatch` says what is really done."""
 
 _HEADERS = {"Accept-Encoding": "identity", "Connection": "close"}
