@@ -6,33 +6,49 @@ Everything runs on one event loop, so an increment needs no lock. Nothing here k
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from typing import NamedTuple
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Upper bounds of the histogram of a check's time; what took longer is counted after the last one."""
+"""Upper bounds of the histograms of time; what took longer is counted after the last one."""
 
 
-class CheckCounts:
-    """How often and how long one check has run.
+class DurationCounts:
+    """How often something ran, by how long it took.
 
     Attributes:
         by_bucket: Runs by the first bound of `BUCKETS_SECONDS` that they did not exceed.
         seconds: How long they took altogether.
-        timeouts: How many of them ended with `timeout`.
+        recent: How long each took, for a reader that needs them one by one: it sets the queue, bounds it and takes out.
     """
 
-    __slots__ = ("by_bucket", "seconds", "timeouts")
+    __slots__ = ("by_bucket", "recent", "seconds")
 
     def __init__(self) -> None:
         self.by_bucket: list[int] = [0] * (len(BUCKETS_SECONDS) + 1)
         self.seconds: float = 0.0
-        self.timeouts: int = 0
+        self.recent: deque[float] | None = None
 
     def ran(self, seconds: float) -> None:
         """Count one run."""
         self.by_bucket[bisect_left(BUCKETS_SECONDS, seconds)] += 1
         self.seconds += seconds
+        if self.recent is not None:
+            self.recent.append(seconds)
+
+
+class CheckCounts(DurationCounts):
+    """How often and how long one check has run.
+
+    Attributes:
+        timeouts: How many of its runs ended with `timeout`.
+    """
+
+    __slots__ = ("timeouts",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timeouts: int = 0
 
 
 class SourceCounts:
@@ -42,15 +58,17 @@ class SourceCounts:
         hits, misses: Lookups that found facts young enough, and those that did not.
         reads: Readings of the source that were begun.
         errors: Readings that failed, by reason.
+        durations: How long readings took, whether they failed or not.
     """
 
-    __slots__ = ("errors", "hits", "misses", "reads")
+    __slots__ = ("durations", "errors", "hits", "misses", "reads")
 
     def __init__(self) -> None:
         self.hits: int = 0
         self.misses: int = 0
         self.reads: int = 0
         self.errors: dict[str, int] = {}
+        self.durations: DurationCounts = DurationCounts()
 
     def failed(self, reason: str) -> None:
         """Count a reading that failed with *reason*."""
@@ -112,6 +130,10 @@ class DeliveryCounts:
         self.dropped: Counter[str] = Counter()
         self.pending: int = 0
         self.error: str | None = None
+
+
+DELIVERY_RESULTS = ("sent", "failed", "refused")
+DROP_REASONS = ("full", "expired", "refused")
 
 
 class Counters:

@@ -10,6 +10,7 @@ from tasker_health.counters import SourceCounts
 from tasker_health.deadline import within
 from tasker_health.errors import SourceFault
 from tasker_health.model import Facts, Reason, SourceDetail
+from tasker_health.naming import bounded
 from tasker_health.reasons import reason_of, words_of
 from tasker_health.sources import Source
 
@@ -77,13 +78,15 @@ class Fetch:
         # The moment before the snapshot: an age that is wrong is wrong on the safe side.
         read_at, read_at_monotonic = self._clock.now(), self._clock.monotonic()
         try:
-            facts = _plausible(await within(self._source.read(seconds), seconds + _GRACE_SECONDS))
+            facts = await _named(_plausible(await within(self._source.read(seconds), seconds + _GRACE_SECONDS)))
         except Exception as error:
             reason = reason_of(error)
             self._counts.failed(reason)
             self.note(reason, words_of(error))
             self.detail = SourceDetail(error=words_of(error), read_time_ms=self._since(read_at_monotonic))
             raise
+        finally:
+            self._counts.durations.ran(self._clock.monotonic() - read_at_monotonic)
         self.detail = SourceDetail(error=None, read_time_ms=self._since(read_at_monotonic))
         self.note(None, "")
         return Entry(facts, read_at - facts.age_seconds, read_at_monotonic - facts.age_seconds)
@@ -110,3 +113,12 @@ def _plausible(facts: Facts) -> Facts:
         if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 0):
             raise SourceFault(Reason.INVALID, f"{name} = {value!r}; it must be a count or None")
     return facts
+
+
+async def _named(facts: Facts) -> Facts:
+    """Return *facts* with names that can be told, and not too many of them."""
+    try:
+        return await bounded(facts)
+    except (AttributeError, TypeError, ValueError) as error:
+        told = "tasks_by_state, steps_by_state and groups must be counts by name, or None"
+        raise SourceFault(Reason.INVALID, f"{told}: {error}") from None

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from tasker_health.access import Authenticator
 from tasker_health.access.gate import Gate
 from tasker_health.cache import Cache
@@ -14,7 +16,7 @@ from tasker_health.checks.configuration import ConfigurationCheck
 from tasker_health.clock import Clock, SystemClock
 from tasker_health.counters import DeliveryCounts
 from tasker_health.errors import ConfigurationError
-from tasker_health.exporters import Snapshot, take_snapshot
+from tasker_health.exporters import ProcessSnapshot, Snapshot, own_snapshot, take_snapshot
 from tasker_health.grpc.endpoint import GrpcEndpoint
 from tasker_health.lifecycle import Lifecycle
 from tasker_health.loading import load_settings
@@ -217,7 +219,7 @@ class Health(Registry):
             from tasker_health.web.endpoints import Endpoints
             from tasker_health.web.metrics import Metrics
 
-            metrics = None if self._exporter is None else Metrics(self._snapshot, self._gate, self._exporter)
+            metrics = None if self._exporter is None else Metrics(self._snapshot_of_all, self._gate, self._exporter)
             self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix, metrics)
         return self._endpoints
 
@@ -239,9 +241,17 @@ class Health(Registry):
     async def _snapshot(self) -> Snapshot:
         return await take_snapshot(self.monitor, self._gate.counts, self._deliveries)
 
+    async def _snapshot_of_all(self) -> Snapshot:
+        snapshot = await self._snapshot()
+        return snapshot if self._siblings is None else replace(snapshot, together=await self._siblings.combined())
+
+    def _own_snapshot(self) -> ProcessSnapshot:
+        return own_snapshot(self.monitor, self._gate.counts, self._deliveries)
+
     def _add_built_in(self, cache: Cache | None) -> None:
         from tasker_health.assembly import built_in_checks, built_in_sources, cache_checks
         from tasker_health.exporters.chosen import metrics_exporter
+        from tasker_health.exporters.siblings import siblings_of
         from tasker_health.outward import Outward
 
         self._shared = shared_cache(self.settings, cache or chosen_cache(self.settings, self._clock), self._clock)
@@ -255,5 +265,8 @@ class Health(Registry):
             self.add_source(source)
         self._exporter = metrics_exporter(self.settings)
         self._deliveries: dict[str, DeliveryCounts] = {}
-        outward = Outward(self.settings, self._shared, self._snapshot, self._deliveries, self._clock)
+        self._siblings = siblings_of(self.settings, self._own_snapshot) if self._exporter is not None else None
+        outward = Outward(
+            self.settings, self._shared, self._snapshot, self._deliveries, self._clock, siblings=self._siblings
+        )
         self._lifecycle = Lifecycle(lambda: self.monitor, lambda: self.endpoints, outward, self.grpc, self.settings)

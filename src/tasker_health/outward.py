@@ -11,6 +11,7 @@ from tasker_health.counters import DeliveryCounts
 from tasker_health.exporters import Snapshot
 from tasker_health.exporters.chosen import push_exporters
 from tasker_health.exporters.pushing import Pushing
+from tasker_health.exporters.siblings import Siblings
 from tasker_health.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Outward:
         take: Answers what there is to tell now.
         deliveries: Where what was delivered is counted, by name of the exporter or channel.
         clock: What time it is.
+        siblings: Other processes behind the same port, which are told what this one has counted.
 
     Raises:
         ConfigurationError: A client library is not installed, or an address is none.
@@ -38,8 +40,9 @@ class Outward:
         take: Callable[[], Awaitable[Snapshot]],
         deliveries: dict[str, DeliveryCounts],
         clock: Clock,
+        siblings: Siblings | None = None,
     ) -> None:
-        self._parts: list[Pushing | Alerting] = []
+        self._parts: list[Pushing | Alerting | Siblings] = []
         exporters = push_exporters(settings)
         if exporters:
             self._parts.append(Pushing(exporters, take, deliveries))
@@ -48,6 +51,8 @@ class Outward:
             from tasker_health.alerts.channels.chosen import chosen_channels
 
             self._parts.append(Alerting(settings, chosen_channels(settings), shared, take, deliveries, clock))
+        if siblings is not None:
+            self._parts.append(siblings)  # the last one, so that what the others count at their end is told, too
 
     def start(self) -> None:
         """Begin on the running event loop; where it has begun already, nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import UNSET
 
@@ -80,6 +80,11 @@ def _window(report: StatusReport) -> Iterator[Instrument]:
         performance.failure_ratio,
     )
     yield gauge("tasker_health_settled_tasks", "Tasks settled within the window.", performance.settled_tasks)
+    yield gauge(
+        "tasker_health_oldest_pending_seconds",
+        "How long the oldest pending task of all sources has been waiting; not told while none is pending.",
+        _oldest(report.sources.values()),
+    )
 
 
 def _age(report: StatusReport) -> Iterator[Instrument]:
@@ -176,6 +181,13 @@ def _more_of_sources(reports: Mapping[str, SourceReport]) -> Iterator[Instrument
             if report.method is not UNSET
         ],
     )
+
+
+def _oldest(reports: Collection[SourceReport]) -> float | None:
+    """Return how long the oldest task has been pending; `None` where none is, or where a source does not know."""
+    ages = [each.oldest_pending_seconds for each in reports if each.system_health.pending_tasks != 0]
+    known = [age for age in ages if isinstance(age, int)]
+    return max(known) if known and len(known) == len(ages) else None
 
 
 def _by_state(health: SystemHealth) -> Points:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Literal, NamedTuple
 
-from tasker_health.counters import CheckCounts
+from tasker_health.counters import DurationCounts
 
 Kind = Literal["gauge", "counter", "histogram", "info"]
+Among = Literal["own", "sum", "least", "greatest", "worst"]
 Points = list[tuple[tuple[str, ...], float]]
 
 
@@ -22,6 +23,8 @@ class Instrument(NamedTuple):
         labels: Their names.
         points: Values by the values of the labels.
         histograms: In place of points, of a histogram.
+        among: What is told of a gauge for several processes behind one port together. `worst` is for a 1 beside zeros:
+            the last label is how a check ended.
     """
 
     name: str
@@ -29,7 +32,8 @@ class Instrument(NamedTuple):
     help: str
     labels: tuple[str, ...] = ()
     points: Points = []  # noqa: RUF012 -- never changed
-    histograms: dict[str, CheckCounts] = {}  # noqa: RUF012 -- never changed
+    histograms: Mapping[str, DurationCounts] = {}
+    among: Among = "own"
 
     def pieces(self, size: int) -> Iterator[Instrument]:
         """Yield this figure in pieces of at most *size* points or histograms."""
@@ -38,9 +42,9 @@ class Instrument(NamedTuple):
             yield self._replace(points=list(islice(points, size)), histograms=dict(islice(histograms, size)))
 
 
-def gauge(name: str, text: str, value: float | None) -> Instrument:
+def gauge(name: str, text: str, value: float | None, among: Among = "own") -> Instrument:
     """Return a figure that goes up and down; without *value* it is not told."""
-    return Instrument(name, "gauge", text, (), [] if value is None else [((), value)])
+    return Instrument(name, "gauge", text, (), [] if value is None else [((), value)], among=among)
 
 
 def counter(name: str, text: str, labels: tuple[str, ...], values: dict[tuple[str, ...], int]) -> Instrument:

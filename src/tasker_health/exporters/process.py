@@ -7,34 +7,44 @@ from collections.abc import Iterator
 
 from tasker_health import __version__
 from tasker_health.cache.sealing import Refusal
-from tasker_health.exporters import Snapshot
+from tasker_health.counters import DELIVERY_RESULTS, DROP_REASONS
+from tasker_health.exporters import ProcessSnapshot
 from tasker_health.exporters.instrument import Instrument, counter, gauge
 from tasker_health.model import CheckStatus, Reason
+from tasker_health.naming import label
 
 
-def figures(snapshot: Snapshot) -> Iterator[Instrument]:
+def figures(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
     """Yield what *snapshot* says of this process."""
     yield from _readiness(snapshot)
     yield from _sources(snapshot)
     yield from _cache(snapshot)
+    yield from _deliveries(snapshot)
+    yield from _access(snapshot)
     yield from _process(snapshot)
 
 
-def _readiness(snapshot: Snapshot) -> Iterator[Instrument]:
+def _readiness(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
     report = snapshot.readiness
-    yield gauge("tasker_health_ready", "1 when this process should get traffic.", report.ready)
-    yield gauge("tasker_health_started", "1 when this process has finished starting.", snapshot.started)
-    yield Instrument(
-        "tasker_health_check_state",
-        "gauge",
-        "1 for how the check ended the last time.",
-        ("check", "state"),
-        [
-            ((name, state.value), result.status is state)
-            for name, result in report.checks.items()
-            for state in CheckStatus
-        ],
-    )
+    if report is not None:
+        yield gauge("tasker_health_ready", "1 when this process should get traffic.", report.ready, "least")
+        yield Instrument(
+            "tasker_health_check_state",
+            "gauge",
+            "1 for how the check ended the last time.",
+            ("check", "state"),
+            [
+                ((name, state.value), result.status is state)
+                for name, result in report.checks.items()
+                for state in CheckStatus
+            ],
+            among="worst",
+        )
+    yield gauge("tasker_health_started", "1 when this process has finished starting.", snapshot.started, "least")
+    yield from _checks(snapshot)
+
+
+def _checks(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
     counts = snapshot.counters.checks
     yield Instrument(
         "tasker_health_check_duration_seconds",
@@ -53,11 +63,19 @@ def _readiness(snapshot: Snapshot) -> Iterator[Instrument]:
         "tasker_health_held_checks",
         "Checks that still run beyond their deadline; a blocking one holds a thread.",
         snapshot.held_checks,
+        "sum",
     )
 
 
-def _sources(snapshot: Snapshot) -> Iterator[Instrument]:
+def _sources(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
     counts = snapshot.counters.sources
+    yield Instrument(
+        "tasker_health_source_read_duration_seconds",
+        "histogram",
+        "How long readings of the source took: readings, not answers.",
+        ("source",),
+        histograms={name: each.durations for name, each in counts.items()},
+    )
     yield counter(
         "tasker_health_source_refreshes_total",
         "Readings begun.",
@@ -82,7 +100,7 @@ def _sources(snapshot: Snapshot) -> Iterator[Instrument]:
     )
 
 
-def _cache(snapshot: Snapshot) -> Iterator[Instrument]:
+def _cache(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
     counts = snapshot.counters.cache
     if counts.back_end == "memory":
         return
@@ -110,8 +128,32 @@ def _cache(snapshot: Snapshot) -> Iterator[Instrument]:
     )
 
 
-def _process(snapshot: Snapshot) -> Iterator[Instrument]:
-    access, vitals = snapshot.access, snapshot.vitals
+def _deliveries(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
+    counts = snapshot.deliveries
+    yield counter(
+        "tasker_health_deliveries_total",
+        "What exporters and alerts have sent, by what came of each attempt.",
+        ("to", "result"),
+        {(name, result): each.results[result] for name, each in counts.items() for result in DELIVERY_RESULTS},
+    )
+    yield counter(
+        "tasker_health_deliveries_dropped_total",
+        "What nobody will get any more.",
+        ("to", "reason"),
+        {(name, reason): each.dropped[reason] for name, each in counts.items() for reason in DROP_REASONS},
+    )
+    yield Instrument(
+        "tasker_health_deliveries_pending",
+        "gauge",
+        "What waits to be sent.",
+        ("to",),
+        [((name,), each.pending) for name, each in counts.items()],
+        among="greatest",
+    )
+
+
+def _access(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
+    access = snapshot.access
     yield counter(
         "tasker_health_authentication_failures_total",
         "Requests answered with 401.",
@@ -130,8 +172,17 @@ def _process(snapshot: Snapshot) -> Iterator[Instrument]:
         (),
         {(): access.faults},
     )
+
+
+def _process(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
+    vitals = snapshot.vitals
     if vitals.loop_lag_seconds is not None:
-        yield gauge("tasker_health_event_loop_lag_seconds", "How late the last heartbeat was.", vitals.loop_lag_seconds)
+        yield gauge(
+            "tasker_health_event_loop_lag_seconds",
+            "How late the last heartbeat was.",
+            vitals.loop_lag_seconds,
+            "greatest",
+        )
         yield counter(
             "tasker_health_event_loop_stalls_total",
             "How often the event loop began to lag by more than the warning.",
@@ -150,5 +201,5 @@ def _process(snapshot: Snapshot) -> Iterator[Instrument]:
         "info",
         "What runs here.",
         ("version", "python_version", "service"),
-        [((__version__, platform.python_version(), snapshot.service), 1)],
+        [((__version__, platform.python_version(), label(snapshot.service)), 1)],
     )

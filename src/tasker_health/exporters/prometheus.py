@@ -1,7 +1,7 @@
 """The exporter `prometheus`: text and OpenMetrics, encoded by the official client.
 
 A registry of its own and a collector that makes every figure anew from the snapshot: there is no global state, no
-series outlives what it is about, and the client's directory for several processes is not needed.
+series outlives what it is about, and several processes need no files of the client's (see `siblings`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prometheus_client.registry import CollectorRegistry
 from tasker_health.counters import BUCKETS_SECONDS
 from tasker_health.exporters import Snapshot
 from tasker_health.exporters.instrument import Instrument
-from tasker_health.exporters.table import instruments
+from tasker_health.exporters.table import one_by_one
 from tasker_health.settings import PrometheusSettings
 
 _BOUNDS = [*map(str, BUCKETS_SECONDS), "+Inf"]
@@ -57,10 +57,12 @@ class PrometheusExporter:
         encode, content_type = choose_encoder(_understood(accept))
         parts: list[bytes] = []
         lines = 0
-        for told in instruments(snapshot, guide_names=self.settings.guide_names):
+        together = snapshot.together
+        for told in one_by_one(snapshot, guide_names=self.settings.guide_names):
             size = _LINES // (len(_BOUNDS) + 2) if told.histograms else _LINES
             for number, piece in enumerate(told.pieces(size)):
-                self._piece = piece  # nobody else has a turn before it is encoded
+                # Nobody else has a turn before it is encoded.
+                self._piece = piece if together is None else together(piece)
                 part = encode(self._registry).removesuffix(_END)
                 parts.append(part.split(b"\n", 2)[2] if number else part)  # HELP and TYPE stand there once
                 lines += part.count(b"\n")

@@ -5,6 +5,9 @@ Names and units are Prometheus' conventions: base units, `_total` for what only 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+
 from tasker_health.exporters import Snapshot, fleet, process
 from tasker_health.exporters.instrument import Instrument
 
@@ -16,7 +19,12 @@ def instruments(snapshot: Snapshot, *, guide_names: bool) -> list[Instrument]:
         snapshot: What there is to tell.
         guide_names: Also under the names of the original's guide.
     """
-    told = [*fleet.figures(snapshot.status), *process.figures(snapshot)]
-    if guide_names:
-        told += fleet.figures_of_the_guide(snapshot.status)
-    return [each for each in told if each.points or each.histograms]
+    return list(one_by_one(snapshot, guide_names=guide_names))
+
+
+def one_by_one(snapshot: Snapshot, *, guide_names: bool) -> Iterator[Instrument]:
+    """Yield the same, each made when it is asked for, so that others may have a turn in between."""
+    guide = fleet.figures_of_the_guide(snapshot.status) if guide_names else ()
+    for each in chain(fleet.figures(snapshot.status), process.figures(snapshot), guide):
+        if each.points or each.histograms:
+            yield each

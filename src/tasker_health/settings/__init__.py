@@ -142,7 +142,7 @@ class SourceSettings(Group):
     breakdown: Literal["none", "namespaces", "named_tasks"] = Field(
         "none", description="tasker: count tasks by namespace or by name, too."
     )
-    most_groups: Count = Field(20, description="tasker: so many of them are told apart, the rest is `other`.")
+    most_groups: Count = Field(20, le=1000, description="tasker: so many of them are told apart, the rest is `other`.")
     full_count_timeout_seconds: PositiveSeconds = Field(
         300, description="Longest time of counting everything, at the start and where a tally cannot be kept."
     )

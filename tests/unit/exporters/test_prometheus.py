@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,7 +24,6 @@ from tasker_health.health import Health
 from tasker_health.model import Connections, CountingMethod, Reason
 from tasker_health.settings import PrometheusSettings
 
-PAGE = Path(__file__).parents[3] / "docs" / "exporters" / "prometheus.md"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 FORMATS = {"text": ("", parse_text), "openmetrics": (OPENMETRICS, parse_openmetrics)}
 GUIDE = {
@@ -230,18 +228,6 @@ def test_the_guide_s_names_can_be_switched_off(full, which):
     without = families(full, which, guide_names=False)
     assert set(found) - set(without) == set(GUIDE)
     assert samples(without).items() <= samples(found).items()
-
-
-def test_the_names_are_those_of_the_page(full):
-    """Every name that is told stands in the table of the documentation with its type and labels, and no other."""
-    rows = re.findall(r"^\| `(tasker_\w+)(?:\{(.*?)\})?` \| (\w+) \|", PAGE.read_text(), re.MULTILINE)
-    documented = {name: (kind, tuple(filter(None, labels.split(",")))) for name, labels, kind in rows}
-    told = {}
-    for family in families(full).values():
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
-        told[name] = (family.type, labels)
-    assert {name: (kind, set(labels)) for name, (kind, labels) in documented.items()} == told
 
 
 def test_names_follow_the_conventions(full):

@@ -48,8 +48,12 @@ def groups_of(counts: Counts, names: Mapping[int, str], most: int) -> Groups:
         by_name.setdefault(name, Counter())[state] += number
     ordered = sorted(by_name, key=lambda name: (-by_name[name].total(), name))
     groups = {name: _states(by_name[name].items()) for name in ordered[:most]}
-    rest: Counter[str] = sum((by_name[name] for name in ordered[most:]), Counter())
-    return groups | ({OTHER: _states(rest.items())} if ordered[most:] else {})
+    rest = [by_name[name] for name in ordered[most:]]
+    if not rest:
+        return groups
+    if OTHER in groups:  # one of the largest bears that very name
+        rest.append(by_name[OTHER])
+    return groups | {OTHER: _states(sum(rest, Counter()).items())}
 
 
 def _states(states: Iterable[tuple[str, int]]) -> States:
