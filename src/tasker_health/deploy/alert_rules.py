@@ -22,26 +22,53 @@ the window is an hour (Google's SRE workbook, chapter "Alerting on SLOs", table 
 _MOST_BURNT = 0.9
 """A burn of 14.4 times 10 % would be more failures than there are tasks, and never come."""
 
+_RATE_SECONDS = 300
+
 Severity = Literal["critical", "warning"]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Lengths over which failures are looked at, in Prometheus' words; all of them follow the window of the status.
+    """Lengths over which failures are looked at; all of them follow the window of the status.
 
     Attributes:
-        long: The window itself: an hour.
-        half: Half of it: 30 minutes.
-        short: A twelfth: 5 minutes, and never less than a few scrapes.
-        fivefold: Five of it; with what the window holds, six.
-        rate: Over which counters of a process are looked at.
+        long_seconds: The window itself: an hour.
+        half_seconds: Half of it: 30 minutes.
+        short_seconds: A twelfth: 5 minutes, and never less than a few scrapes.
+        fivefold_seconds: Five of it; with what the window holds, six.
+        rate_seconds: Over which counters of a process are looked at.
     """
 
-    long: str
-    half: str
-    short: str
-    fivefold: str
-    rate: str
+    long_seconds: int
+    half_seconds: int
+    short_seconds: int
+    fivefold_seconds: int
+    rate_seconds: int
+
+    @property
+    def long(self) -> str:
+        """The window itself, as Prometheus reads it."""
+        return duration(self.long_seconds)
+
+    @property
+    def half(self) -> str:
+        """Half of it."""
+        return duration(self.half_seconds)
+
+    @property
+    def short(self) -> str:
+        """A twelfth of it."""
+        return duration(self.short_seconds)
+
+    @property
+    def fivefold(self) -> str:
+        """Five of it."""
+        return duration(self.fivefold_seconds)
+
+    @property
+    def rate(self) -> str:
+        """Over which counters are looked at."""
+        return duration(self.rate_seconds)
 
 
 def windows_of(health: HealthSettings, interval_seconds: int) -> Windows:
@@ -50,11 +77,11 @@ def windows_of(health: HealthSettings, interval_seconds: int) -> Windows:
     least = 4 * interval_seconds + math.ceil(health.cache_duration_seconds)
     short = max(math.ceil(window / 12), least)
     return Windows(
-        long=duration(max(1, round(window))),
-        half=duration(max(math.ceil(window / 2), short)),
-        short=duration(short),
-        fivefold=duration(max(math.ceil(5 * window), short)),
-        rate=duration(max(300, 4 * interval_seconds)),
+        long_seconds=max(1, round(window)),
+        half_seconds=max(math.ceil(window / 2), short),
+        short_seconds=short,
+        fivefold_seconds=max(math.ceil(5 * window), short),
+        rate_seconds=max(_RATE_SECONDS, 4 * interval_seconds),
     )
 
 
@@ -77,6 +104,11 @@ class AlertRule:
     summary: str
     description: str
 
+    @property
+    def patience(self) -> str:
+        """How long it holds before it fires, as Prometheus reads it."""
+        return duration(self.for_seconds)
+
 
 def alert_rules(health: HealthSettings, windows: Windows, job: str, by: str) -> tuple[AlertRule, ...]:
     """Return all alerts of a service.
@@ -93,7 +125,7 @@ def alert_rules(health: HealthSettings, windows: Windows, job: str, by: str) -> 
         *_replicas(job, by),
         *_answers(windows, job, by),
         *_facts(health, job, by),
-        *_deliveries(job, by),
+        *_deliveries(windows, job, by),
     )
 
 
@@ -236,6 +268,14 @@ def _answers(windows: Windows, job: str, by: str) -> Iterator[AlertRule]:
         "One run in twenty of {{ $labels.check }} takes longer than {{ $value | humanizeDuration }}.",
     )
     yield AlertRule(
+        "TaskerHealthSlowReadings",
+        "warning",
+        f"job:tasker_health_source_read_duration_seconds:p95{{{job}}} > {SLOW_SECONDS:g}",
+        600,
+        "The facts of a source take longer than 200 ms to read",
+        "One reading in twenty of {{ $labels.source }} takes longer than {{ $value | humanizeDuration }}.",
+    )
+    yield AlertRule(
         "TaskerHealthSlowAnswers",
         "warning",
         f"avg_over_time(scrape_duration_seconds{{{job}}}[{windows.rate}]) > {SLOW_SECONDS:g}\n  and up{{{job}}} == 1",
@@ -297,8 +337,24 @@ def _facts(health: HealthSettings, job: str, by: str) -> Iterator[AlertRule]:
     )
 
 
-def _deliveries(job: str, by: str) -> Iterator[AlertRule]:  # noqa: ARG001 -- their instruments are being made
-    yield from ()
+def _deliveries(windows: Windows, job: str, by: str) -> Iterator[AlertRule]:
+    of_all = f"sum by ({by}, to) (increase(tasker_health_deliveries_total{{{job}"
+    yield AlertRule(
+        "TaskerHealthDeliveriesFailing",
+        "warning",
+        f'{of_all}, result!="sent"}}[{windows.rate}])) > 0\n  unless {of_all}, result="sent"}}[{windows.rate}])) > 0',
+        300,
+        "What is told unasked does not arrive",
+        f"{{{{ $labels.to }}}} took nothing within {windows.rate}: see `tasker-health doctor exporters`.",
+    )
+    yield AlertRule(
+        "TaskerHealthDeliveriesDropped",
+        "warning",
+        f"sum by ({by}, to, reason) (increase(tasker_health_deliveries_dropped_total{{{job}}}[{windows.rate}])) > 0",
+        0,
+        "Something that was to be told is lost",
+        f"{{{{ $value | humanize }}}} for {{{{ $labels.to }}}} within {windows.rate}: {{{{ $labels.reason }}}}.",
+    )
 
 
 def duration(seconds: int) -> str:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasker_health.deploy import Files
-from tasker_health.deploy.alert_rules import alert_rules, duration, windows_of
+from tasker_health.deploy.alert_rules import alert_rules, windows_of
 from tasker_health.deploy.plan import Plan
 from tasker_health.deploy.rendering import render as rendered
+from tasker_health.deploy.rules_trial import trial_of
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.settings import Settings
 
 INTERVAL_SECONDS = 15
 """From one scrape to the next, and from one look at the rules to the next."""
+
+FILES = (
+    "prometheus/prometheus.yml",
+    "prometheus/rules.yml",
+    "prometheus/rules_test.yml",
+    "alertmanager/alertmanager.yml",
+)
 
 RUNBOOKS = "docs/monitoring.md"
 """The page of this project that says what to do, where nobody says where it is published."""
@@ -147,40 +155,31 @@ def render(plan: Plan, settings: Settings, watch: Watch, *, command: str = "prom
         watch: How it is watched.
         command: Name of the target that is written, for the first line of each file.
     """
-    values = {"plan": plan, "watch": watch, "command": command}
-    return {
-        "prometheus/prometheus.yml": rendered("prometheus/prometheus.yml", **values),
-        "prometheus/rules.yml": rendered("prometheus/rules.yml", **values, **rules_of(settings, watch)),
-        "alertmanager/alertmanager.yml": rendered("alertmanager/alertmanager.yml", **values),
-    }
+    values = {"plan": plan, "watch": watch, "command": command, **rules_of(settings, watch, watch.job)}
+    return {name: rendered(name, **values) for name in FILES}
 
 
-def rules_of(settings: Settings, watch: Watch, *, job: str | None = None) -> dict[str, Any]:
-    """Return what the template of the rules asks for.
+def rules_of(settings: Settings, watch: Watch, job: str) -> dict[str, Any]:
+    """Return what the templates of the rules and of their test ask for.
 
     Args:
         settings: The thresholds of the service.
         watch: How it is watched.
-        job: What stands for the name of its job, where that is known only later.
+        job: The name of its job, or what stands for it where that is known only later.
     """
-    selector = f'job="{job or watch.job}"'
+    selector = f'job="{job}"'
     windows = windows_of(settings.health, watch.interval_seconds)
+    rules = [
+        rule if watch.for_seconds is None else replace(rule, for_seconds=watch.for_seconds)
+        for rule in alert_rules(settings.health, windows, selector, BY)
+    ]
+    patience = [rule.for_seconds for rule in rules]
     return {
         "by": BY,
         "job": selector,
         "windows": windows,
-        "alerts": [
-            {
-                "name": rule.name,
-                "severity": rule.severity,
-                "expression": rule.expression,
-                "patience": duration(rule.for_seconds if watch.for_seconds is None else watch.for_seconds),
-                "summary": rule.summary,
-                "description": rule.description,
-                "runbook": f"{watch.runbooks}#{rule.name.lower()}",
-            }
-            for rule in alert_rules(settings.health, windows, selector, BY)
-        ],
+        "alerts": rules,
+        "trial": trial_of(settings.health, windows, patience, watch.interval_seconds),
     }
 
 
