@@ -12,6 +12,7 @@ import threading
 import time
 from logging.handlers import QueueHandler
 
+from tasker_health.exporters.trace_ids import TraceIds, ids_of
 from tasker_health.settings import LogSettings
 
 _MOST_WAITING = 10_000
@@ -25,6 +26,11 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's own name
+        """Return the line of *record*, with the ids of its trace at the end where it belongs to one."""
+        line, ids = super().formatMessage(record), ids_of(record)
+        return f"{line} trace_id={ids[0]} span_id={ids[1]}" if ids else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -40,6 +46,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        ids = ids_of(record)
+        if ids:
+            line["trace_id"], line["span_id"] = ids
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
@@ -73,6 +82,7 @@ class DroppingHandler(QueueHandler):
     def __init__(self) -> None:
         self.records: queue.Queue[logging.LogRecord] = queue.Queue(_MOST_WAITING)
         super().__init__(self.records)
+        self.addFilter(TraceIds())  # which looks here and now: the thread that writes knows no span
         self.dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 
 from tasker_health.errors import SettingsError
 from tasker_health.exporters import PullExporter, PushExporter
-from tasker_health.settings import PrometheusSettings, Settings
+from tasker_health.settings import DatadogSettings, PrometheusSettings, Settings
+
+log = logging.getLogger(__name__)
 
 
 def metrics_exporter(settings: Settings) -> PullExporter | None:
@@ -38,7 +42,49 @@ def push_exporters(settings: Settings) -> list[PushExporter]:
         ConfigurationError: A client library is not installed, or an address is none.
     """
     exporters: list[PushExporter] = []
-    return [*exporters] if settings else []
+    if settings.exporters.datadog.enabled and not _is_disabled_for_datadog():
+        exporters.append(_datadog(settings.exporters.datadog))
+    if settings.exporters.opentelemetry.enabled and not _is_disabled_for_opentelemetry():
+        exporters.append(_opentelemetry(settings))
+    return exporters
+
+
+def _is_disabled_for_datadog() -> bool:
+    """Whether the environment forbids what the settings ask for: the client would send nothing and say nothing."""
+    disabled = os.environ.get("DD_DOGSTATSD_DISABLE") in {"True", "true", "yes", "1"}  # as the client reads it
+    if disabled:
+        log.warning("exporters.datadog: nothing is sent, as DD_DOGSTATSD_DISABLE is set")
+    return disabled
+
+
+def _is_disabled_for_opentelemetry() -> bool:
+    """Whether the environment forbids it (OpenTelemetry's specification, "Environment Variable Specification")."""
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if disabled:
+        log.warning("exporters.opentelemetry: nothing is told, as OTEL_SDK_DISABLED is set")
+    return disabled
+
+
+def _opentelemetry(settings: Settings) -> PushExporter:
+    try:
+        from tasker_health.exporters.opentelemetry import OpenTelemetryExporter
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"opentelemetry", "requests"}:
+            raise
+        remedy = "the SDK is not installed; pip install 'tasker-health[opentelemetry]'"
+        raise SettingsError("exporters.opentelemetry.enabled", "true", remedy) from None
+    return OpenTelemetryExporter(settings.exporters.opentelemetry, settings.health.service_name)
+
+
+def _datadog(wanted: DatadogSettings) -> PushExporter:
+    try:
+        from tasker_health.exporters.datadog import DatadogExporter
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "datadog":
+            raise
+        remedy = "datadog is not installed; pip install 'tasker-health[datadog]'"
+        raise SettingsError("exporters.datadog.enabled", "true", remedy) from None
+    return DatadogExporter(wanted)
 
 
 def _require_token_of_use(wanted: PrometheusSettings) -> None:
