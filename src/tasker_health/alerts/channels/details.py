@@ -20,12 +20,13 @@ def bounded(text: str, most: int) -> str:
 
 
 def details_of(event: Event) -> dict[str, Any]:
-    """Return the details of *event*; of too long ones the first, as far as they fit."""
-    if len(msgspec.json.encode(event.details)) <= MOST_BYTES:
-        return event.details
+    """Return the details of *event* as JSON knows them (no NaN); of too long ones the first, as far as they fit."""
+    details: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(event.details))
+    if len(msgspec.json.encode(details)) <= MOST_BYTES:
+        return details
     kept: dict[str, Any] = {"truncated": True}
-    left = MOST_BYTES - 100
-    for name, value in event.details.items():
+    left = MOST_BYTES - len(msgspec.json.encode(kept))
+    for name, value in details.items():
         left -= len(msgspec.json.encode({name: value}))
         if left < 0:
             break

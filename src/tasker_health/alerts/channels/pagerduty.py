@@ -118,10 +118,10 @@ def _properties(event: Event) -> dict[str, Any]:
     """Return what a trigger has beside its key, in PagerDuty's Common Event Format; a resolve needs nothing."""
     if event.action is Action.RESOLVE:
         return {}
-    service = bounded(event.service, _MOST_DEDUP_KEY)
+    service = bounded(event.service, _MOST_DEDUP_KEY) or "tasker-health"
     properties: dict[str, Any] = {
         "payload": {
-            "summary": bounded(event.summary, _MOST_SUMMARY),
+            "summary": bounded(event.summary, _MOST_SUMMARY) or event.rule,
             "source": service,
             "severity": event.severity.value,
             "timestamp": moment(event.at),

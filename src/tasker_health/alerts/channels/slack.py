@@ -1,6 +1,7 @@
 """Slack's incoming webhooks, whose form Mattermost, Rocket.Chat and others understand too.
 
-Source: "Sending messages using incoming webhooks" and "Formatting text for app surfaces" (docs.slack.dev).
+Source: "Sending messages using incoming webhooks", "Formatting text for app surfaces" and the reference of blocks
+(docs.slack.dev).
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from tasker_health.alerts import Action, Event, Severity
 from tasker_health.alerts.channels.details import bounded, moment
 from tasker_health.alerts.channels.endpoint import Endpoint
 
-_MOST_TEXT = 1000
+_MOST_TEXT = 500
+"""A section's text has 3000 characters at most, and a sign that is escaped becomes up to five."""
+
 _MOST_FIELDS = 10
 """Slack's limit of a section; the details are figures, and whoever wants all of them follows a link."""
 
-_MOST_FIELD = 200
+_MOST_FIELD = 150
+"""Of a name and of a value: both of a field, escaped, have 2000 characters at most."""
+
 _MOST_LINKS = 5
+_MOST_LINK = 500
 
 _SIGNS = {
     Severity.CRITICAL: "\N{LARGE RED CIRCLE}",
@@ -64,7 +70,7 @@ def message(event: Event) -> dict[str, Any]:
     ]
     if fields:
         blocks.append({"type": "section", "fields": fields})
-    links = " ".join(f"<{_escaped(link)}>" for link in event.links[:_MOST_LINKS])
+    links = " ".join(f"<{_escaped(link)}>" for link in event.links[:_MOST_LINKS] if len(link) <= _MOST_LINK)
     elements = [{"type": "mrkdwn", "text": words} for words in (context, links) if words]
     return {"text": headline, "blocks": [*blocks, {"type": "context", "elements": elements}]}
 

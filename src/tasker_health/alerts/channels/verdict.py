@@ -10,6 +10,7 @@ import email.utils
 import math
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC
 
 from tasker_health.errors import DeliveryError
 
@@ -52,7 +53,9 @@ def retry_after(value: str | None, now: Callable[[], float] = time.time) -> floa
     if words.isascii() and words.isdigit():
         return float(words) if len(words) < 10 else math.inf  # noqa: PLR2004 -- longer than anybody waits
     try:
-        at = email.utils.parsedate_to_datetime(words).timestamp()
+        at = email.utils.parsedate_to_datetime(words)
+        # The oldest of its forms names no zone; all of them are GMT (section 5.6.7).
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now()
     except (ValueError, OverflowError, TypeError):
         return None
-    return max(0.0, at - now())
+    return max(0.0, seconds)
