@@ -13,6 +13,7 @@ from tasker_health.cli.deploy import (  # noqa: E402 -- they add their commands 
     caddy,  # noqa: F401
     check,  # noqa: F401
     compose,  # noqa: F401
+    datadog,  # noqa: F401
     docker,  # noqa: F401
     envoy,  # noqa: F401
     haproxy,  # noqa: F401
