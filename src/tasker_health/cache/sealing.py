@@ -112,6 +112,14 @@ class Sealer:
         # A source of the user's may put anything into facts; a number that is none would come back as nothing.
         if self._decoded(body) != record:
             raise RefusedError(Refusal.INVALID, "facts that would come back as others")
+        return self.wrap(name, body)
+
+    def wrap(self, name: str, body: bytes) -> bytes:
+        """Return *body*, which is JSON of ours, versioned and signed.
+
+        Raises:
+            RefusedError: It is larger than an entry may be.
+        """
         sealed = b"%b%d %b\n%b" % (_MAGIC, VERSION, self._signature(name, body), body)
         if len(sealed) > MOST_BYTES:
             raise RefusedError(Refusal.OVERSIZED, f"{len(sealed)} bytes; at most {MOST_BYTES} are shared")
@@ -123,6 +131,19 @@ class Sealer:
         Raises:
             RefusedError: It is not one of ours.
         """
+        record = self._decoded(self.unwrap(name, sealed))
+        if record.owner != self.owner(name):
+            raise RefusedError(Refusal.FOREIGN, "of another source, service or namespace")
+        if abs(now - record.written_at - age_seconds) > CLOCK_TOLERANCE_SECONDS:
+            raise RefusedError(Refusal.CLOCK, "its time and its age do not fit: a clock is wrong, or it was put back")
+        return record
+
+    def unwrap(self, name: str, sealed: bytes) -> bytes:
+        """Return the JSON in *sealed*, of which only size, version and signature have been looked at.
+
+        Raises:
+            RefusedError: It is of another version, or not signed with our key.
+        """
         if len(sealed) > MOST_BYTES:
             raise RefusedError(Refusal.OVERSIZED)
         head, newline, body = sealed.partition(b"\n")
@@ -133,12 +154,7 @@ class Sealer:
             raise RefusedError(Refusal.VERSION, f"version {version[:20]!r}; ours is {VERSION}")
         if self._signing_key is not None and not hmac.compare_digest(signature, self._signature(name, body)):
             raise RefusedError(Refusal.SIGNATURE, "signed with another key, or not at all")
-        record = self._decoded(body)
-        if record.owner != self.owner(name):
-            raise RefusedError(Refusal.FOREIGN, "of another source, service or namespace")
-        if abs(now - record.written_at - age_seconds) > CLOCK_TOLERANCE_SECONDS:
-            raise RefusedError(Refusal.CLOCK, "its time and its age do not fit: a clock is wrong, or it was put back")
-        return record
+        return body
 
     def _signature(self, name: str, body: bytes) -> bytes:
         if self._signing_key is None:

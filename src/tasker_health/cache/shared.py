@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import secrets
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tasker_health.cache import Cache, Held
 from tasker_health.cache.contained import UNANSWERED, ContainedCache
+from tasker_health.cache.document import SharedDocument
 from tasker_health.cache.sealing import Record, Refusal, RefusedError, Sealer
 from tasker_health.clock import Clock
 from tasker_health.counters import CacheCounts
 from tasker_health.errors import CacheFault
 from tasker_health.model import Facts, Reason
 from tasker_health.reasons import words_of
+
+T = TypeVar("T")
 
 LEASE_SECONDS = 0.75
 """How long a lease lasts that is not renewed. A dead holder costs the others that, and their rarest look: a second."""
@@ -113,6 +116,10 @@ class SharedCache:
     def trouble(self) -> Reason | None:
         """What is wrong with it, as far as the latest question of each kind has told."""
         return self._cache.trouble.reason
+
+    def document(self, name: str, form: type[T]) -> SharedDocument[T]:
+        """Return the document *name*, of a *form* that msgspec knows, over the same back end, keys and signature."""
+        return SharedDocument(self._cache, self._sealer, self._clock, name, form)
 
     async def find(self, name: str) -> Found | None:
         """Return what is told of the source *name*; `None`: nothing, nothing that is believed, or no answer."""
