@@ -19,6 +19,7 @@ OF_THE_PROCESS = {
     "deadline._running": "how many threads hang, of each name: threads are the process's, and so is their bound",
     "deadline._of_the_parent": "what a forked child must not collect: sockets and threads of its parent",
     "access/faults.REQUEST": "a context variable: of one request",
+    "exporters/trace_ids.INCOMING": "as above",
     "access/threads.PATIENCE_SECONDS": "a context variable: of one request",
     "access/threads.THREADS": "as above",
     "access/threads._OF_NO_GATE": "threads of those who ask a coordinator themselves: the process's, as is their bound",

@@ -11,6 +11,7 @@ from tasker_health.health import Health
 from tasker_health.settings import Settings
 from tasker_health.web.server import serve
 from tasker_health.web.tls import certificate_of
+from tasker_health.web.traced import TracedSkin
 
 log = logging.getLogger("tasker_health")
 
@@ -40,8 +41,9 @@ def serve_until_stopped(settings: Settings) -> None:
                 settings.server.host,
             )
 
+    skin = health.asgi()
     serve(
-        health.asgi(),
+        TracedSkin(skin) if settings.exporters.opentelemetry.enabled else skin,
         settings.server,
         access_log=settings.log.probes,
         announce=announce,

@@ -48,14 +48,15 @@ class Session(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.outcome: Outcome | None = None
-        self._connections: WeakSet[HTTPConnection] = WeakSet()
+        self._lines = _Lines()
         self.headers["Accept-Encoding"] = "identity"  # what is small may else become large
         for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter(self._connections))
+            self.mount(scheme, _Adapter(self._lines))
 
     def send(self, request: Any, **options: Any) -> Any:
         """Send *request*; see `requests.Session.send`."""
         try:
+            self._lines.allow()
             response = super().send(request, **{**options, "stream": True})
             with contextlib.closing(response):
                 body = response.raw.read(MOST_BYTES, decode_content=False) or b""
@@ -69,7 +70,33 @@ class Session(requests.Session):
         return response
 
     def cut(self) -> None:
-        """End every connection, whatever it waits for; from any thread, and at once."""
+        """End every connection, whatever it waits for, for good; from any thread, and at once."""
+        self._lines.cut()
+
+
+class _Lines:
+    """The connections of one session."""
+
+    def __init__(self) -> None:
+        self._connections: WeakSet[HTTPConnection] = WeakSet()
+        self._is_cut = False
+
+    def add(self, connection: HTTPConnection) -> None:
+        """Know *connection*."""
+        self._connections.add(connection)
+
+    def allow(self) -> None:
+        """Do nothing, while they are not cut.
+
+        Raises:
+            requests.ConnectionError: They are: the exporter would begin again at once.
+        """
+        if self._is_cut:
+            raise requests.ConnectionError("it was given up")
+
+    def cut(self) -> None:
+        """End all of them."""
+        self._is_cut = True
         for connection in list(self._connections):
             if isinstance(connection.sock, socket.socket):
                 with contextlib.suppress(OSError):
@@ -77,26 +104,28 @@ class Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Makes connections that are known to *connections*."""
+    """Makes connections that *lines* know."""
 
-    def __init__(self, connections: WeakSet[HTTPConnection]) -> None:
-        self._known = connections
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
         super().__init__()
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Make the pools; see `HTTPAdapter`."""
         super().init_poolmanager(*arguments, **options)
-        known = self._known
+        lines = self._lines
 
         class Plain(HTTPConnection):
             def connect(self) -> None:
-                known.add(self)
+                lines.add(self)
                 super().connect()
+                lines.allow()
 
         class Tls(HTTPSConnection):
             def connect(self) -> None:
-                known.add(self)
+                lines.add(self)
                 super().connect()
+                lines.allow()
 
         class PlainPool(HTTPConnectionPool):
             ConnectionCls = Plain
