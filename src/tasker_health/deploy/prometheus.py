@@ -8,6 +8,7 @@ from typing import Any
 
 from tasker_health.deploy import Files
 from tasker_health.deploy.alert_rules import alert_rules, windows_of
+from tasker_health.deploy.dashboard import dashboard
 from tasker_health.deploy.plan import Plan
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.deploy.rules_trial import trial_of
@@ -22,7 +23,10 @@ FILES = (
     "prometheus/rules.yml",
     "prometheus/rules_test.yml",
     "alertmanager/alertmanager.yml",
+    "grafana/datasources.yml",
+    "grafana/dashboards.yml",
 )
+DASHBOARD = "grafana/dashboard.json"
 
 RUNBOOKS = "docs/monitoring.md"
 """The page of this project that says what to do, where nobody says where it is published."""
@@ -156,7 +160,10 @@ def render(plan: Plan, settings: Settings, watch: Watch, *, command: str = "prom
         command: Name of the target that is written, for the first line of each file.
     """
     values = {"plan": plan, "watch": watch, "command": command, **rules_of(settings, watch, watch.job)}
-    return {name: rendered(name, **values) for name in FILES}
+    return {
+        **{name: rendered(name, **values) for name in FILES},
+        DASHBOARD: dashboard(settings.health, watch.job, watch.interval),
+    }
 
 
 def rules_of(settings: Settings, watch: Watch, job: str) -> dict[str, Any]:
