@@ -107,9 +107,10 @@ class SharedFolder:
         # Last: a file that is added to the sums after this is counted as a file, and one before it as a part of these.
         sums = self._read(self._sums)
         added = {} if sums is None else sums.record.added
+        left = [file for file in files if file.name in added]
         files = [file for file in files if file.name not in added]
         counts = _sum_of(own.counts, *(file.record.counts for file in files), sums.record.counts if sums else {})
-        self._add([file for file in files if _has_ended(file)])
+        self._add([*left, *filter(_has_ended, files)])
         living = [each.record.gauges for each in files if not each.record.ended and each.age_seconds < LIVING_SECONDS]
         return Combined(counts, [own.gauges, *living])
 

@@ -87,7 +87,8 @@ class Siblings:
     def _begin_anew(self, before: Mapping[str, float]) -> None:
         """Write into another file from now on, and nothing of what was counted *before*."""
         self._before = before
-        self._name = self._folder.file_of(os.getpid(), secrets.token_hex(6))
+        self._process = os.getpid()
+        self._name = self._folder.file_of(self._process, secrets.token_hex(6))
         self._lock = threading.Lock()
         self._turn = self._turn_written = 0
         self._gather: SingleFlight[Combined] = SingleFlight(self._write_and_read)
@@ -104,10 +105,12 @@ class Siblings:
         return await in_thread(partial(self._folder.combined, self._name, record), _THREAD)
 
     async def _record(self, *, ended: bool = False) -> Record:
+        if self._process != os.getpid():  # made before a fork, and begun after it: gunicorn --preload
+            self._begin_anew(self._before)
         own = await figures_of(figures(self._take()))
         before = self._before
         counts = {key: max(0, value - before.get(key, 0)) for key, value in own.counts.items()}
-        return Record(process=os.getpid(), ended=ended, counts=counts, gauges=own.gauges)
+        return Record(process=self._process, ended=ended, counts=counts, gauges=own.gauges)
 
     async def _in_thread(self, record: Record) -> None:
         """Write *record*, unless a later one has been written meanwhile."""
