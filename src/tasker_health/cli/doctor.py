@@ -67,6 +67,20 @@ def probes(
 
 
 @app.command()
+def exporters(
+    config: Config = None,
+    as_json: AsJson = False,
+    send_test: Annotated[
+        bool, typer.Option("--send-test", help="Tell each of them something: a test alert that ends at once.")
+    ] = False,
+) -> int:
+    """Tell who is told what, whether they can be reached, and what waits for them; exit 0 (well) or 1 (change it)."""
+    from tasker_health.cli.doctor_exporters import examine_exporters
+
+    return examine_exporters(load_settings(config), as_json=as_json, send_test=send_test)
+
+
+@app.command()
 def access(
     token: Annotated[
         str | None, typer.Option(help="Bearer token that the caller sends; - reads it from standard input.")

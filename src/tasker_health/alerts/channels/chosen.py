@@ -31,7 +31,7 @@ def _pagerduty(settings: Settings, routing_key: str) -> Channel:
     except ModuleNotFoundError as error:
         raise _missing(error, "alerts.pagerduty.routing_key", "'***'", "pagerduty", "httpx2") from None
     _require_sendable(KEY, routing_key)
-    tls = _tls("alerts.pagerduty", wanted.ca_file)
+    tls = tls_of("alerts.pagerduty", wanted.ca_file)
     return PagerDutyChannel(routing_key, wanted.url, tls, settings.alerts.timeout_seconds)
 
 
@@ -44,7 +44,7 @@ def _webhook(settings: Settings, name: str, wanted: WebhookSettings) -> Channel:
     except ModuleNotFoundError as error:
         raise _missing(error, f"{key}.url", "'***'", "webhook", "httpx") from None
     url = wanted.url.get_secret_value()
-    tls = _tls(key, wanted.ca_file)
+    tls = tls_of(key, wanted.ca_file)
     endpoint = Endpoint(url, f"{key}.url", tls, settings.alerts.timeout_seconds)
     if wanted.signing_key is None:
         return SlackChannel(name, endpoint)
@@ -63,7 +63,12 @@ def _require_sendable(key: str, value: str) -> None:
         raise SettingsError(key, "'***'", "allowed: printable ASCII without spaces around it")
 
 
-def _tls(key: str, ca_file: str | None) -> ssl.SSLContext:
+def tls_of(key: str, ca_file: str | None) -> ssl.SSLContext:
+    """Return how certificates are verified: by those in *ca_file*; without one by those that the machine trusts.
+
+    Raises:
+        SettingsError: The file of the settings *key* cannot be read.
+    """
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ValueError):

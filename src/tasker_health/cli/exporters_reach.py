@@ -1,0 +1,94 @@
+"""Whether those who are told something can be reached: a connection and its certificate, and not a word more."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from tasker_health.cli.findings import Finding, Verdict, change, note
+from tasker_health.deadline import in_thread, within
+from tasker_health.reasons import reason_of
+
+PATIENCE_SECONDS = 5.0
+
+_UNIX = "unix://"
+_PORTS = {"http": 80, "https": 443}
+
+
+class Place(NamedTuple):
+    """Where somebody listens.
+
+    Attributes:
+        host, port: Its address; all of a URL that may be shown.
+        tls: How its certificate is verified; `None`: there is none.
+    """
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}{'' if self.tls else ', without TLS'}"
+
+
+def place_of(url: str, tls: ssl.SSLContext) -> Place | None:
+    """Return where *url* leads; `None`: it is no address of HTTP."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    return Place(parts.hostname, port, tls if parts.scheme == "https" else None) if parts.hostname else None
+
+
+async def reached(what: str, place: Place | None, key: str) -> Finding:
+    """Return whether somebody listens at *place*, which the setting *key* names, and shows a certificate that fits."""
+    if place is None:
+        return change(what, "on, but its address is none", f"write {key} as https://host/path")
+    began = time.monotonic()
+    try:
+        await within(in_thread(lambda: _connect(place), "doctor"), PATIENCE_SECONDS)
+    except Exception as error:  # noqa: BLE001 -- whatever is raised on the way is what is to be told
+        return change(what, f"{place}: {_why(error)}", f"see to it that it can be reached, or put {key} right")
+    took = (time.monotonic() - began) * 1000
+    return Finding(what=what, measured=f"{place}: reached in {took:.0f} ms", figures={"connect_ms": round(took, 3)})
+
+
+async def reached_agent(what: str, address: str) -> Finding:
+    """Return whether a Datadog Agent can be at *address*: a datagram is not answered, but a socket's file is open."""
+    try:
+        await within(in_thread(lambda: _look_for_agent(address), "doctor"), PATIENCE_SECONDS)
+    except Exception as error:  # noqa: BLE001 -- as above
+        remedy = "start the Agent, mount the folder of its socket, or put exporters.datadog.address right"
+        return change(what, f"{address}: {_why(error)}", remedy)
+    if address.startswith(_UNIX):
+        return Finding(what=what, measured=f"{address}: somebody listens")
+    return note(what, f"{address}, by UDP", "nobody answers there: the Agent's own status tells what arrived")
+
+
+def _look_for_agent(address: str) -> None:
+    if not address.startswith(_UNIX):
+        socket.getaddrinfo(address.rpartition(":")[0].strip("[]"), None)
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.connect(address.removeprefix(_UNIX))
+
+
+def _connect(place: Place) -> None:
+    with socket.create_connection((place.host, place.port), PATIENCE_SECONDS) as line:
+        if place.tls is not None:
+            place.tls.wrap_socket(line, server_hostname=place.host).close()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    return f"{reason_of(error)} ({type(error).__name__})"
+
+
+def off(what: str) -> Finding:
+    """Return that *what* is not wanted."""
+    return Finding(what=what, measured="off", verdict=Verdict.WELL)
