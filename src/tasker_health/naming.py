@@ -48,7 +48,7 @@ async def bounded(facts: Facts) -> Facts:
     changed: dict[str, object] = {}
     for field in ("tasks_by_state", "steps_by_state"):
         states: Mapping[str, int] | None = getattr(facts, field)
-        if states is not None and not _are_told(states):
+        if states is not None and not (_are_told(states) and _are_counts(states)):
             both = await _bounded({name: {OTHER: _count(number)} for name, number in states.items()})
             changed[field] = {name: found[OTHER] for name, found in both.items()}
     if facts.groups is not None and not (_are_told(facts.groups) and all(map(_are_states, facts.groups.values()))):
@@ -61,7 +61,11 @@ def _are_told(names: Mapping[str, object]) -> bool:
 
 
 def _are_states(states: Mapping[str, int]) -> bool:
-    return _STATES.issuperset(states) and all(type(number) is int and number >= 0 for number in states.values())
+    return _STATES.issuperset(states) and _are_counts(states)
+
+
+def _are_counts(states: Mapping[str, int]) -> bool:
+    return all(type(number) is int and number >= 0 for number in states.values())
 
 
 async def _bounded(groups: Mapping[str, Mapping[str, int]]) -> Groups:

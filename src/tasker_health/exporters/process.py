@@ -11,7 +11,6 @@ from tasker_health.counters import DELIVERY_RESULTS, DROP_REASONS
 from tasker_health.exporters import ProcessSnapshot
 from tasker_health.exporters.instrument import Instrument, counter, gauge
 from tasker_health.model import CheckStatus, Reason
-from tasker_health.naming import label
 
 
 def figures(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
@@ -201,5 +200,5 @@ def _process(snapshot: ProcessSnapshot) -> Iterator[Instrument]:
         "info",
         "What runs here.",
         ("version", "python_version", "service"),
-        [((__version__, platform.python_version(), label(snapshot.service)), 1)],
+        [((__version__, platform.python_version(), snapshot.service), 1)],
     )
