@@ -37,7 +37,11 @@ class ScrapeRecorder(Listening):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked = accept or self.headers["Accept"]
-                answer = client.get(f"http://{address}{self.path}", headers={"Accept": asked})
+                try:
+                    answer = client.get(f"http://{address}{self.path}", headers={"Accept": asked})
+                except httpx.TransportError:  # it is not there yet, or not any more
+                    self.send_error(502)
+                    return
                 content_type = answer.headers["Content-Type"]
                 scrapes.append(Scrape(self.headers["Accept"], answer.status_code, content_type))
                 self.send_response(answer.status_code)
