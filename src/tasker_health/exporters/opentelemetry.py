@@ -26,6 +26,12 @@ _POINTS = 500
 _MOST_RUNS = 10_000
 """How many runs of one thing wait to be recorded; they are recorded each period."""
 
+_MOST_SECONDS = 10
+"""So long whoever calls waits, a shorter period bounds it, too."""
+
+_SHARE = 0.9
+"""Of that, how much the receiver gets: what went wrong is to be told, not only that it took too long."""
+
 _LONGEST_LEAVE_SECONDS = 3600
 """How long a receiver is left alone at most, whatever it asks for."""
 
@@ -46,6 +52,7 @@ class OpenTelemetryExporter:
         self.interval_seconds: float = settings.interval_seconds
         self._settings = settings
         self._service = service
+        self._timeout_seconds = min(settings.timeout_seconds, _SHARE * min(settings.interval_seconds, _MOST_SECONDS))
         self._meters = Meters(settings.interval_seconds)
         self._begin_anew()
 
@@ -87,12 +94,17 @@ class OpenTelemetryExporter:
             raise DeliveryError(problem, again=False)
         try:
             if self._receiver is None:
-                self._receiver = await in_thread(partial(Receiver, self._settings, self._service), THREAD)
+                self._receiver = await in_thread(
+                    partial(Receiver, self._settings, self._service, self._timeout_seconds), THREAD
+                )
             telling = in_thread(partial(self._receiver.tell, told, Period(self._began, time.time_ns())), THREAD)
-            await within(telling, self._settings.timeout_seconds)
+            await within(telling, self._timeout_seconds)
         except DeliveryError as error:
             self._leave_until = loop.time() + min(error.after_seconds or 0.0, _LONGEST_LEAVE_SECONDS)
             raise
+        except TimeoutError as error:
+            known = self._give_up()
+            raise known or DeliveryError(f"no answer within {self._timeout_seconds:g} s") from error
         except BaseException:  # cancelled as well: whatever the thread waits for is to end
             self._give_up()
             raise
@@ -104,10 +116,9 @@ class OpenTelemetryExporter:
         self._observing = in_thread(partial(self._meters.tell, provider, told, runs), THREAD)
         await asyncio.shield(self._observing)
 
-    def _give_up(self) -> None:
+    def _give_up(self) -> DeliveryError | None:
         receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.give_up()
+        return None if receiver is None else receiver.give_up()
 
 
 async def _instruments(snapshot: Snapshot) -> list[Instrument]:

@@ -24,7 +24,7 @@ from opentelemetry.sdk.resources import (
 from tasker_health.errors import DeliveryError
 from tasker_health.exporters.instrument import Instrument
 from tasker_health.exporters.otlp_data import Period, metrics_data
-from tasker_health.exporters.otlp_session import Outcome, Session
+from tasker_health.exporters.otlp_session import MOST_BYTES, Outcome, Session
 from tasker_health.reasons import reason_of
 from tasker_health.settings import OpenTelemetrySettings
 
@@ -40,15 +40,16 @@ class Receiver:
     Args:
         settings: Where it is; without an address what `OTEL_EXPORTER_OTLP_ENDPOINT` says.
         service: The name of the service, where `OTEL_SERVICE_NAME` and others do not say another one.
+        timeout_seconds: How long one telling may take.
     """
 
-    def __init__(self, settings: OpenTelemetrySettings, service: str) -> None:
+    def __init__(self, settings: OpenTelemetrySettings, service: str, timeout_seconds: float) -> None:
         logging.getLogger(_EXPORTER_LOG).addFilter(_not_of_ours)
         self._session = Session()
         self._exporter = OTLPMetricExporter(
             endpoint=settings.endpoint,
             headers={name: value.get_secret_value() for name, value in settings.headers.items()},
-            timeout=settings.timeout_seconds,
+            timeout=timeout_seconds,
             session=self._session,
         )
         self.resource: Resource = _resource(settings, service)
@@ -71,10 +72,17 @@ class Receiver:
         if result is not MetricExportResult.SUCCESS:
             raise DeliveryError("the exporter could not send it")
 
-    def give_up(self) -> None:
-        """End whatever is under way, and close; at once."""
+    def give_up(self) -> DeliveryError | None:
+        """End whatever is under way, and close; at once. Return why there was no answer so far, where that is known."""
+        outcome = self._session.outcome
         self._session.cut()
         self._exporter.shutdown()
+        try:
+            if outcome is not None:
+                _judge(outcome)
+        except DeliveryError as error:
+            return error
+        return None
 
 
 def _judge(outcome: Outcome) -> None:
@@ -89,14 +97,25 @@ def _judge(outcome: Outcome) -> None:
     if outcome.status not in _OK:
         again = outcome.status in _AGAIN
         raise DeliveryError(f"HTTP {outcome.status}", again=again, after_seconds=_seconds(outcome.retry_after))
+    rejected = _rejected(outcome)
+    if rejected > 0:
+        raise DeliveryError(f"{rejected} data points were rejected", again=False)
+
+
+def _rejected(outcome: Outcome) -> int:
+    """Return how many data points a receiver says it has not taken.
+
+    Raises:
+        DeliveryError: It is no receiver.
+    """
     if not outcome.body or outcome.content_type == "application/json":
-        return
+        return 0
     try:
-        partial = ExportMetricsServiceResponse.FromString(outcome.body).partial_success
+        if outcome.content_type not in {"", "application/x-protobuf"} or len(outcome.body) >= MOST_BYTES:
+            raise ValueError(outcome.content_type)  # noqa: TRY301 -- treated as what cannot be decoded
+        return int(ExportMetricsServiceResponse.FromString(outcome.body).partial_success.rejected_data_points)
     except Exception:  # noqa: BLE001 -- the decoder's own, of whatever was sent
         raise DeliveryError("what answered is no receiver of OTLP: look at the address", again=False) from None
-    if partial.rejected_data_points > 0:
-        raise DeliveryError(f"{partial.rejected_data_points} data points were rejected", again=False)
 
 
 def _resource(settings: OpenTelemetrySettings, service: str) -> Resource:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -75,15 +75,25 @@ class Session(requests.Session):
 
 
 class _Lines:
-    """The connections of one session."""
+    """The connections of one session, one at a time."""
 
     def __init__(self) -> None:
-        self._connections: WeakSet[HTTPConnection] = WeakSet()
+        self._lock = threading.Lock()
+        self._line: socket.socket | None = None
         self._is_cut = False
 
-    def add(self, connection: HTTPConnection) -> None:
-        """Know *connection*."""
-        self._connections.add(connection)
+    def add(self, line: socket.socket) -> None:
+        """Know *line* in place of the one before.
+
+        Raises:
+            requests.ConnectionError: They are cut.
+        """
+        # A copy: TLS takes the socket over, and whoever waits in its handshake can be reached by nothing else.
+        copy = line.dup()
+        with self._lock:
+            before, self._line = self._line, copy
+        _close(before)
+        self.allow()
 
     def allow(self) -> None:
         """Do nothing, while they are not cut.
@@ -94,13 +104,24 @@ class _Lines:
         if self._is_cut:
             raise requests.ConnectionError("it was given up")
 
+    def drop(self) -> None:
+        """Forget the connection, which is closed; the other side sees it only when the copy is, too."""
+        with self._lock:
+            line, self._line = self._line, None
+        _close(line)
+
     def cut(self) -> None:
-        """End all of them."""
+        """End what is under way, and let nothing begin."""
         self._is_cut = True
-        for connection in list(self._connections):
-            if isinstance(connection.sock, socket.socket):
+        with self._lock:
+            if self._line is not None:
                 with contextlib.suppress(OSError):
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # TLS' own would say goodbye
+                    self._line.shutdown(socket.SHUT_RDWR)
+
+
+def _close(line: socket.socket | None) -> None:
+    if line is not None:
+        line.close()
 
 
 class _Adapter(HTTPAdapter):
@@ -116,16 +137,24 @@ class _Adapter(HTTPAdapter):
         lines = self._lines
 
         class Plain(HTTPConnection):
-            def connect(self) -> None:
-                lines.add(self)
-                super().connect()
-                lines.allow()
+            def _new_conn(self) -> socket.socket:
+                line = super()._new_conn()
+                lines.add(line)
+                return line
+
+            def close(self) -> None:
+                super().close()
+                lines.drop()
 
         class Tls(HTTPSConnection):
-            def connect(self) -> None:
-                lines.add(self)
-                super().connect()
-                lines.allow()
+            def _new_conn(self) -> socket.socket:
+                line = super()._new_conn()
+                lines.add(line)
+                return line
+
+            def close(self) -> None:
+                super().close()
+                lines.drop()
 
         class PlainPool(HTTPConnectionPool):
             ConnectionCls = Plain

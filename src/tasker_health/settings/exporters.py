@@ -124,7 +124,7 @@ class OpenTelemetrySettings(Group):
     )
     interval_seconds: PositiveSeconds = Field(60, description="Period of sending.")
     timeout_seconds: PositiveSeconds = Field(
-        10, description="Longest wait for the endpoint; at most 10 s, and the period."
+        10, description="Longest wait for the endpoint; at most 9 s, and nine tenths of the period."
     )
     resource_attributes: dict[str, str] = Field(
         {}, description="Told of this process beside service.name and service.instance.id, or in their place."

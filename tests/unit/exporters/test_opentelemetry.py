@@ -261,18 +261,18 @@ def test_where_nobody_is_to_be_told_it_is_said(monkeypatch):
 
 def test_settings_go_before_the_environment_and_that_before_what_we_know(monkeypatch):
     """The name of the service is that of the settings of health, unless somebody says another one."""
-    plain = Receiver(OpenTelemetrySettings(endpoint="http://127.0.0.1:1"), "shop").resource.attributes
+    plain = Receiver(OpenTelemetrySettings(endpoint="http://127.0.0.1:1"), "shop", 1).resource.attributes
     assert plain["service.name"] == "shop"
     assert plain["service.instance.id"]
     assert "service.version" not in plain
     monkeypatch.setenv("OTEL_SERVICE_NAME", "of the environment")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.version=2,deployment.environment.name=test")
     settings = OpenTelemetrySettings(endpoint="http://127.0.0.1:1", resource_attributes={"service.version": "3"})
-    told = Receiver(settings, "shop").resource.attributes
+    told = Receiver(settings, "shop", 1).resource.attributes
     assert told["service.name"] == "of the environment"
     assert (told["service.version"], told["deployment.environment.name"]) == ("3", "test")
     both = OpenTelemetrySettings(endpoint="http://127.0.0.1:1", resource_attributes={"service.name": "of the settings"})
-    assert Receiver(both, "shop").resource.attributes["service.name"] == "of the settings"
+    assert Receiver(both, "shop", 1).resource.attributes["service.name"] == "of the settings"
 
 
 @pytest.mark.parametrize(
