@@ -36,7 +36,7 @@ class Windows:
         half_seconds: Half of it: 30 minutes.
         short_seconds: A twelfth: 5 minutes, and never less than a few scrapes.
         fivefold_seconds: Five of it; with what the window holds, six.
-        rate_seconds: Over which counters of a process are looked at.
+        rate_seconds: Over which counters of a process are looked at: 5 minutes at most, unless they are few scrapes.
     """
 
     long_seconds: int
@@ -81,7 +81,7 @@ def windows_of(health: HealthSettings, interval_seconds: int) -> Windows:
         half_seconds=max(math.ceil(window / 2), short),
         short_seconds=short,
         fivefold_seconds=max(math.ceil(5 * window), short),
-        rate_seconds=max(_RATE_SECONDS, 4 * interval_seconds),
+        rate_seconds=max(min(_RATE_SECONDS, math.ceil(window)), 4 * interval_seconds),
     )
 
 
@@ -131,7 +131,7 @@ def alert_rules(health: HealthSettings, windows: Windows, job: str, by: str) -> 
 
 def _failures(health: HealthSettings, windows: Windows, job: str) -> Iterator[AlertRule]:
     borne, least = health.degraded_failure_ratio, health.degraded_min_settled_tasks
-    enough = f"job:tasker_health_settled_tasks:max{{{job}}} >= {max(1, least)}"
+    enough = f"job:tasker_health_settled_tasks:max{{{job}}} >= {least}"
     yield AlertRule(
         "TaskerHealthFailedTasks",
         "warning",
@@ -185,7 +185,7 @@ def _work(health: HealthSettings, job: str, by: str) -> Iterator[AlertRule]:
     yield AlertRule(
         "TaskerHealthTasksBlocked",
         "warning",
-        f"max by ({by}) (tasker_health_blocked_tasks{{{job}}}) >= {max(1, health.degraded_blocked_tasks)}",
+        f"max by ({by}) (tasker_health_blocked_tasks{{{job}}}) >= {health.degraded_blocked_tasks}",
         300,
         "Tasks cannot move by themselves",
         "{{ $value }} tasks of {{ $labels.job }} wait for something that will not come.",

@@ -10,7 +10,8 @@ from tasker_health.deploy.alert_rules import Windows
 from tasker_health.settings import HealthSettings
 
 _MARGIN = 10
-_STEPS_OF_HALF = 120
+_STEPS_OF_HALF = 40
+_STEPS_OF_SHORT = 4
 _LONGEST_STEP_SECONDS = 240
 """Prometheus takes a series for gone that has had no sample for five minutes."""
 
@@ -80,13 +81,14 @@ class Trial:
 def trial_of(health: HealthSettings, windows: Windows, patience: Iterable[int], interval_seconds: int) -> Trial:
     """Return the trial of rules with these *windows*, which wait for these seconds, *patience*, before they fire."""
     half = max(windows.half_seconds, windows.rate_seconds)
-    step = min(_LONGEST_STEP_SECONDS, max(interval_seconds, math.ceil(half / _STEPS_OF_HALF)))
+    fit = min(math.ceil(half / _STEPS_OF_HALF), windows.short_seconds // _STEPS_OF_SHORT)
+    step = min(_LONGEST_STEP_SECONDS, max(interval_seconds, fit))
     return Trial(
         step=step,
-        wrong=math.ceil((max(patience) + windows.rate_seconds) / step) + _MARGIN,
+        wrong=math.ceil(max(patience) / step) + _MARGIN,
         over=math.ceil(half / step) + _MARGIN,
-        settled=max(1, health.degraded_min_settled_tasks),
-        blocked=max(1, health.degraded_blocked_tasks),
+        settled=health.degraded_min_settled_tasks,
+        blocked=health.degraded_blocked_tasks,
         stale=math.ceil(health.status_max_stale_seconds) + 1,
         can_fail=health.degraded_failure_ratio < 1,
         can_run_out=health.degraded_connection_ratio < 1,
