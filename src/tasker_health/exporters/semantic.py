@@ -15,7 +15,13 @@ from tasker_health.exporters.instrument import Instrument
 _PREFIX = "tasker_health_"
 _NAMESPACE = "tasker_health."
 _UNITS = {"_seconds": "s", "_ratio": "1"}
-_COUNTED = {"tasks": "{task}", "steps": "{step}", "connections": "{connection}", "checks": "{check}"}
+_COUNTED = {
+    "tasks": "{task}",
+    "steps": "{step}",
+    "connections": "{connection}",
+    "checks": "{check}",
+    "deliveries": "{delivery}",
+}
 _PLURALS = (("shes", "sh"), ("ies", "y"), ("s", ""))
 
 
@@ -43,10 +49,10 @@ def meaning(told: Instrument) -> Meaning:
 
 
 def _counted(name: str, told: Instrument) -> str:
-    """Return what *told* counts: of a counter its last word, of a gauge what the name says of things."""
+    """Return what *told* counts: of a counter its last plural, of a gauge what the name says of things."""
     words = name.split("_")
     if told.kind != "counter":
         return next((_COUNTED[word] for word in reversed(words) if word in _COUNTED), "")
-    plural = words[-1]
+    plural = next((word for word in reversed(words) if word.endswith("s")), "")
     ending, instead = next(((ending, it) for ending, it in _PLURALS if plural.endswith(ending)), ("", ""))
-    return f"{{{plural.removesuffix(ending)}{instead}}}"
+    return f"{{{plural.removesuffix(ending)}{instead}}}" if plural else ""

@@ -89,7 +89,8 @@ def test_a_collector_gives_prometheus_the_names_of_the_table_back():
         ("tasker_health_cache_refused_entries_total", "counter", ("tasker_health.cache_refused_entries", "{entry}")),
         ("tasker_health_waited_seconds_total", "counter", ("tasker_health.waited", "s")),
         ("tasker_health_build_info", "info", ("tasker_health.build_info", "")),
-        ("elsewhere_total", "counter", ("elsewhere", "{elsewhere}")),
+        ("elsewhere_total", "counter", ("elsewhere", "")),
+        ("tasker_health_deliveries_dropped_total", "counter", ("tasker_health.deliveries_dropped", "{delivery}")),
     ],
 )
 def test_names_and_units(name, kind, expected):
