@@ -8,7 +8,20 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from bench import access, caches, fault_peers, faults, frameworks, guard, serving, sources, start, status, writers
+from bench import (
+    access,
+    caches,
+    exporters,
+    fault_peers,
+    faults,
+    frameworks,
+    guard,
+    serving,
+    sources,
+    start,
+    status,
+    writers,
+)
 from bench.machine import description
 from bench.page import write
 from bench.table import Table
@@ -21,6 +34,7 @@ TABLES: dict[str, Callable[..., Table]] = {
     "frameworks": frameworks.measure,
     "cache": caches.measure,
     "guard": guard.measure,
+    "exporters": exporters.measure,
     "faults": faults.measure,
     "fault-peers": fault_peers.measure,
     "sources": sources.measure,

@@ -29,10 +29,12 @@ class Client:
     Args:
         port: Where it listens on 127.0.0.1.
         path: What is asked.
+        connections: How many it keeps.
     """
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, connections: int = CONNECTIONS) -> None:
         self._port = port
+        self._connections = connections
         self._request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n".encode()
         self._length = 0
         self._sockets: list[socket.socket] = []
@@ -63,7 +65,7 @@ class Client:
             return
         self.close()
         address = ("127.0.0.1", self._port)
-        self._sockets = [socket.create_connection(address, _PATIENCE_SECONDS) for _ in range(CONNECTIONS)]
+        self._sockets = [socket.create_connection(address, _PATIENCE_SECONDS) for _ in range(self._connections)]
 
     def close(self) -> None:
         """Close every connection."""
@@ -72,9 +74,9 @@ class Client:
 
 
 @contextmanager
-def connected(port: int, path: str) -> Iterator[Client]:
+def connected(port: int, path: str, connections: int = CONNECTIONS) -> Iterator[Client]:
     """Keep a client for as long as the block takes."""
-    client = Client(port, path)
+    client = Client(port, path, connections)
     try:
         yield client
     finally:
