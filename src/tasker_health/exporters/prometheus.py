@@ -59,6 +59,8 @@ class PrometheusExporter:
         lines = 0
         together = snapshot.together
         for told in one_by_one(snapshot, guide_names=self.settings.guide_names):
+            if len(told.points) > _LINES:
+                await asyncio.sleep(0)  # to make so many has taken its time
             size = _LINES // (len(_BOUNDS) + 2) if told.histograms else _LINES
             for number, piece in enumerate(told.pieces(size)):
                 # Nobody else has a turn before it is encoded.
