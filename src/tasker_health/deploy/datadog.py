@@ -60,6 +60,6 @@ def render(
     # The guide's names are told where the metrics have them.
     guide = GUIDE if datadog.guide_names else {}
     return {
-        "checks.d/tasker_health.py": rendered("datadog/tasker_health.py", guide=guide),
+        "checks.d/tasker_health.py": rendered("datadog/tasker_health.py.txt", guide=guide),
         "conf.d/tasker_health.d/conf.yaml": conf,
     }
