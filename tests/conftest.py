@@ -28,7 +28,7 @@ settings.load_profile("house")
 
 LONGEST_FIRST = (
     *("contract/test_sources.py", "integration/test_tasker_tally.py", "e2e/test_demo.py", "e2e/test_docker.py"),
-    *("e2e/test_wsgi.py", "faults/test_database_away.py"),
+    *("e2e/test_wsgi.py", "faults/test_database_away.py", "e2e/test_monitoring.py", "e2e/test_monitoring_scrapes.py"),
     *("e2e/test_doctor_database.py", "integration/test_dbos_tally.py", "integration/test_django_checks.py"),
     *("integration/test_migrations.py", "e2e/test_tls.py", "e2e/test_secrets.py", "contract/test_dependencies.py"),
     *("integration/test_django_users.py", "contract/test_caches.py", "e2e/test_guard_workers.py", "e2e/test_guard.py"),
