@@ -6,8 +6,9 @@ set of attributes that they ever saw. So what is told here is exactly the snapsh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, overload
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -30,6 +31,11 @@ from tasker_health.exporters.instrument import Instrument
 from tasker_health.exporters.semantic import meaning
 
 SCOPE = "tasker_health"
+
+_AT_A_TIME = 50
+"""So many points are encoded at a stretch, which takes about a millisecond."""
+
+_PAUSE_SECONDS = 0.0005
 
 
 class Period(NamedTuple):
@@ -75,11 +81,41 @@ def _data(told: Instrument, period: Period) -> Gauge | Sum | Histogram:
         return Histogram(points, AggregationTemporality.CUMULATIVE)
     is_counter = told.kind == "counter"
     began = period.began if is_counter else 0
-    numbers = [
-        NumberDataPoint(dict(zip(told.labels, values, strict=True)), began, period.ends, _number(value))
-        for values, value in told.points
-    ]
+    numbers = _Numbers(told, began, period.ends)
     return Sum(numbers, AggregationTemporality.CUMULATIVE, is_monotonic=True) if is_counter else Gauge(numbers)
+
+
+class _Numbers(Sequence[NumberDataPoint]):
+    """The points of one instrument, each made when the encoder takes it, and now and then a turn for others.
+
+    A thread that computes lets the event loop have the interpreter after five milliseconds, each time anew: with 6,000
+    points the loop had 20 turns in the time of 130.
+    """
+
+    def __init__(self, told: Instrument, began: int, ends: int) -> None:
+        self._told = told
+        self._began = began
+        self._ends = ends
+
+    def __len__(self) -> int:
+        return len(self._told.points)
+
+    def __iter__(self) -> Iterator[NumberDataPoint]:
+        for number in range(len(self)):
+            if number % _AT_A_TIME == _AT_A_TIME - 1:
+                time.sleep(_PAUSE_SECONDS)
+            yield self[number]
+
+    @overload
+    def __getitem__(self, number: int) -> NumberDataPoint: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[NumberDataPoint]: ...
+    def __getitem__(self, number: int | slice) -> NumberDataPoint | Sequence[NumberDataPoint]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        values, value = self._told.points[number]
+        attributes = dict(zip(self._told.labels, values, strict=True))
+        return NumberDataPoint(attributes, self._began, self._ends, _number(value))
 
 
 def _of_histogram(label: str, name: str, counts: DurationCounts, period: Period) -> HistogramDataPoint:

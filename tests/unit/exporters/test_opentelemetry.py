@@ -6,10 +6,12 @@ import asyncio
 import os
 import sys
 import threading
+import time
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
 
 import canary
 from fakes import FakeClock, FakeSource, facts_of, settings_of
@@ -19,6 +21,7 @@ from tasker_health.exporters.chosen import push_exporters
 from tasker_health.exporters.instrument import Instrument
 from tasker_health.exporters.opentelemetry import OpenTelemetryExporter
 from tasker_health.exporters.otlp import Receiver, _seconds, unusable_environment
+from tasker_health.exporters.otlp_data import Period, metrics_data
 from tasker_health.exporters.semantic import meaning
 from tasker_health.exporters.table import instruments
 from tasker_health.health import Health
@@ -274,6 +277,18 @@ def test_settings_go_before_the_environment_and_that_before_what_we_know(monkeyp
     assert (told["service.version"], told["deployment.environment.name"]) == ("3", "test")
     both = OpenTelemetrySettings(endpoint="http://127.0.0.1:1", resource_attributes={"service.name": "of the settings"})
     assert Receiver(both, "shop", 1).resource.attributes["service.name"] == "of the settings"
+
+
+def test_while_many_points_are_encoded_others_have_turns(monkeypatch):
+    """After every fifty points the thread gives way; none is lost by it."""
+    pauses = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    told = Instrument("tasker_health_tasks", "gauge", "", ("state",), [((str(n),), n) for n in range(175)])
+    [resource] = metrics_data([told], Resource({}), Period(1, 2)).resource_metrics
+    points = resource.scope_metrics[0].metrics[0].data.data_points
+    assert [(point.attributes, point.value) for point in points] == [({"state": str(n)}, n) for n in range(175)]
+    assert len(pauses) == 3
+    assert (len(points), points[-1].value, [point.value for point in points[:2]]) == (175, 174, [0, 1])
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
+from fakes import settings_of
 from tasker_health.cli.logs import DroppingHandler, JsonFormatter, TextFormatter
 from tasker_health.exporters.trace_ids import INCOMING, TraceIds, current_ids, ids_of, ids_of_headers
+from tasker_health.health import Health
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01".encode()
@@ -44,6 +48,37 @@ def test_a_record_has_the_ids_of_the_span_that_it_was_made_in(tracer):
     ids = {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
     assert {name: line[name] for name in ids} == ids
     assert text.endswith("INFO shop: sold 2 trace_id={trace_id} span_id={span_id}".format(**ids))
+
+
+def test_an_application_that_is_instrumented_writes_the_ids_of_its_requests(tracer):
+    """Two requests at once, each with a span of the application's: their records do not mix."""
+    log = logging.getLogger("shop.instrumented")
+    handler = DroppingHandler()
+    log.addHandler(handler)
+    spans = {}
+
+    async def app(scope, receive, send):
+        with tracer.start_as_current_span(scope["path"]) as span:
+            await asyncio.sleep(0)
+            spans[scope["path"]] = f"{span.get_span_context().trace_id:032x}"
+            log.warning("%s", scope["path"])
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def run():
+        health = Health(settings_of())
+        transport = httpx.ASGITransport(health.asgi(app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            await asyncio.gather(client.get("/one"), client.get("/other"))
+        await health.stop()
+
+    try:
+        asyncio.run(run())
+    finally:
+        log.removeHandler(handler)
+    lines = [json.loads(JsonFormatter().format(handler.records.get_nowait())) for _ in spans]
+    assert {line["message"]: line["trace_id"] for line in lines} == spans
+    assert len(set(spans.values())) == 2
 
 
 def test_without_a_span_there_is_no_word_of_it():
