@@ -70,7 +70,7 @@ def measure(rounds: int | None) -> Table:
 
 def _notes(rounds: int) -> list[str]:
     return [
-        f"Rendering: processor time, medians of {rounds} rounds in turn; the client's own objects have the same series.",
+        f"Rendering: processor time, medians of {rounds} rounds in turn; the client's objects have the same series.",
         f"Longest stretch: processor time between two turns of another task, in {SCRAPES} whole scrapes of /metrics.",
         "The interpreter collects all garbage now and then, whatever a process does; that stands apart.",
         f"Probe: /ready over HTTP, {PROBES} a round, {rounds} interleaved rounds of three servers, all together.",

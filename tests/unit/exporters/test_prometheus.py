@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -14,8 +16,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from fakes import FakeClock, FakeSource, facts_of, settings_of
+from server import missing_part
 from tasker_health.cache.memory import MemoryCache
-from tasker_health.counters import AccessCounts, Vitals
+from tasker_health.counters import AccessCounts, DeliveryCounts, Vitals
 from tasker_health.errors import CacheFault
 from tasker_health.exporters import take_snapshot
 from tasker_health.exporters.prometheus import PrometheusExporter, _family
@@ -38,6 +41,12 @@ UNKNOWN = {
 }
 
 
+DELIVERIES = {"datadog": DeliveryCounts()}
+DELIVERIES["datadog"].results.update(sent=3, failed=2)
+DELIVERIES["datadog"].dropped["full"] = 1
+DELIVERIES["datadog"].pending = 4
+
+
 class FleetCache(MemoryCache):
     """A cache that is said to be shared, and refuses to keep anything."""
 
@@ -55,7 +64,7 @@ async def snapshot_of(*sources, vitals=None, cache=None, **settings):
         health.add_source(source)
     health.check("well")(lambda: None)
     health.monitor.vitals = lambda: vitals or Vitals()
-    snapshot = await take_snapshot(health.monitor, AccessCounts())
+    snapshot = await take_snapshot(health.monitor, AccessCounts(), DELIVERIES)
     await health.stop()
     return snapshot
 
@@ -171,6 +180,12 @@ def test_what_is_told_of_this_process(full, which):
     assert told["tasker_health_event_loop_stalls_total",] == 0
     assert told["tasker_health_guard_restarts_total",] == 2
     assert told["tasker_health_authentication_failures_total",] == 0
+    to = ("to", "datadog")
+    results = {result: told["tasker_health_deliveries_total", ("result", result), to] for result in ("sent", "refused")}
+    assert results == {"sent": 3, "refused": 0}
+    assert told["tasker_health_deliveries_dropped_total", ("reason", "full"), to] == 1
+    assert told["tasker_health_deliveries_pending", to] == 4
+    assert told["tasker_health_source_read_duration_seconds_count", ("source", "shop")] == 1
     assert next(key for key in told if key[0] == "tasker_health_build_info")[3] == ("version", "0.1.0")
 
 
@@ -200,6 +215,24 @@ def test_a_figure_that_is_not_known_is_not_there(full, which):
     told = samples(families(partly, which))
     assert all(value == value for value in told.values())  # noqa: PLR0124 -- NaN is not itself
     assert told["tasker_health_tasks", ("state", "pending")] == 45
+
+
+OLDEST = {
+    "the older of two": ([{"oldest_pending_seconds": 90}, {"oldest_pending_seconds": 200}], 200),
+    "none pending in one": ([{"oldest_pending_seconds": 90}, {"pending": 0}], 90),
+    "not known of one": ([{"oldest_pending_seconds": 90}, {}], None),
+    "none pending": ([{"pending": 0}, {"pending": 0}], None),
+    "no source": ([], None),
+}
+
+
+@pytest.mark.parametrize("facts", OLDEST)
+def test_the_oldest_pending_task_of_the_fleet_is_one_number(facts):
+    """Not there where a source has pending tasks and cannot tell since when, or where there are none."""
+    parts, oldest = OLDEST[facts]
+    sources = [FakeSource(facts_of(**part), name=f"source-{number}") for number, part in enumerate(parts)]
+    told = samples(families(asyncio.run(snapshot_of(*sources))))
+    assert told.get(("tasker_health_oldest_pending_seconds",)) == oldest
 
 
 @pytest.mark.parametrize("which", FORMATS)
@@ -242,6 +275,16 @@ def test_names_follow_the_conventions(full):
         assert family.type == "histogram" or not name.endswith(("_count", "_sum", "_bucket")), name
         if name != "tasker_health_build_info":
             assert not name.endswith("_info"), name
+
+
+def test_promtool_has_nothing_to_say(full):
+    """Of our names; those of the guide are as they are."""
+    if shutil.which("promtool") is None:
+        missing_part("promtool is not here: Debian's prometheus")
+    body, _ = rendered(full)
+    done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60, check=False)
+    said = (done.stdout + done.stderr).decode().splitlines()
+    assert [line for line in said if not line.startswith(tuple(GUIDE))] == []
 
 
 ACCEPTED = {
