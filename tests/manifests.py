@@ -57,8 +57,8 @@ def read(text):
 def assert_valid(objects):
     """Every object is what Kubernetes takes, strictly, in its newest version and in the oldest that we name."""
     for kind, each in objects.items():
-        if kind == "ServiceMonitor":
-            assert_monitor(each)
+        if kind in OF_THE_OPERATOR:
+            OF_THE_OPERATOR[kind](each)
             continue
         for version in (kubernetes_validate.latest_version(), OLDEST):
             kubernetes_validate.validate(each, version, strict=True)
@@ -75,6 +75,20 @@ def assert_monitor(monitor):
         assert isinstance(endpoint["port"], str)
         assert endpoint["path"].startswith("/")
         assert int(endpoint["scrapeTimeout"][:-1]) <= int(endpoint["interval"][:-1])
+
+
+def assert_rule(rule):
+    """A PrometheusRule has groups of rules, as Prometheus' own files have them: what promtool says of those."""
+    assert rule["apiVersion"] == "monitoring.coreos.com/v1"
+    assert set(rule) == _MONITOR
+    assert set(rule["spec"]) == {"groups"}
+    for group in rule["spec"]["groups"]:
+        assert set(group) == {"name", "interval", "rules"}
+        for each in group["rules"]:
+            assert set(each) in ({"record", "expr"}, {"alert", "expr", "for", "labels", "annotations"})
+
+
+OF_THE_OPERATOR = {"ServiceMonitor": assert_monitor, "PrometheusRule": assert_rule}
 
 
 def kustomized(folder):

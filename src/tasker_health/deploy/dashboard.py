@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from string import ascii_uppercase
 from typing import Any
 
@@ -172,7 +172,7 @@ def _stat_options(panel: Panel) -> dict[str, Any]:
     }
 
 
-_OPTIONS = {
+_OPTIONS: dict[str, Callable[[Panel], dict[str, Any]]] = {
     "stat": _stat_options,
     "timeseries": lambda _: {
         "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},

@@ -11,7 +11,16 @@ from typing import Any
 from tasker_health import __version__
 from tasker_health.deploy import Files
 from tasker_health.deploy.environment import Environment
-from tasker_health.deploy.kubernetes import RESOURCES, SERVICE_MONITOR, facts, figures, handed_on, written
+from tasker_health.deploy.kubernetes import (
+    PROMETHEUS_RULE,
+    RESOURCES,
+    SERVICE_MONITOR,
+    facts,
+    figures,
+    handed_on,
+    written,
+)
+from tasker_health.deploy.operator_rules import release_rules
 from tasker_health.deploy.plan import GRACE_MARGIN_SECONDS, Plan
 from tasker_health.deploy.rendering import quoted, word
 from tasker_health.deploy.rendering import render as rendered
@@ -48,6 +57,7 @@ def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
             for name, value in variables.items()
         },
         "figures": _looked_up(numbers, ".Values"),
+        "rules": release_rules(plan, workload.health),
     }
     told = {
         "figures": written(numbers),
@@ -61,7 +71,7 @@ def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
         "templates/_figures.tpl": rendered("helm/_figures.tpl", **known),
         **{
             f"templates/{name}": rendered(f"kubernetes/{name}", **known, **of_values)
-            for name in (*RESOURCES, SERVICE_MONITOR)
+            for name in (*RESOURCES, SERVICE_MONITOR, PROMETHEUS_RULE)
         },
     }
 

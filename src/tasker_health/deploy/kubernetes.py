@@ -12,6 +12,7 @@ from typing import Any
 from tasker_health.deploy import Files
 from tasker_health.deploy.docker import USER
 from tasker_health.deploy.environment import Environment
+from tasker_health.deploy.operator_rules import operator_rules
 from tasker_health.deploy.plan import STARTUP, Plan, Prober
 from tasker_health.deploy.rendering import number, quoted, word
 from tasker_health.deploy.rendering import render as rendered
@@ -19,6 +20,7 @@ from tasker_health.deploy.workload import Workload
 
 SECRETS_FOLDER = "/run/secrets/tasker-health"
 SERVICE_MONITOR = "servicemonitor.yaml"
+PROMETHEUS_RULE = "prometheusrule.yaml"
 RESOURCES = ("deployment.yaml", "service.yaml", "poddisruptionbudget.yaml", "networkpolicy.yaml")
 
 
@@ -29,7 +31,7 @@ def render(plan: Plan, environment: Environment, workload: Workload) -> Files:
         ConfigurationError: *workload* contradicts itself or *plan*.
     """
     files = resources(plan, environment, workload)
-    monitors = {name: text for name, text in files.items() if name == SERVICE_MONITOR}
+    monitors = {name: text for name, text in files.items() if name in {SERVICE_MONITOR, PROMETHEUS_RULE}}
     return {"kubernetes.yaml": "---\n".join(text for name, text in files.items() if name not in monitors), **monitors}
 
 
@@ -50,8 +52,10 @@ def resources(plan: Plan, environment: Environment, workload: Workload) -> dict[
         "secret_name": word(f"{plan.name}-health"),
         "environment": {name: quoted(value) for name, value in handed_on(environment).items()},
         "figures": written(figures(plan, workload)),
+        "rules": operator_rules(plan, workload.health, workload.namespace),
     }
-    names = [*RESOURCES, *([SERVICE_MONITOR] if workload.service_monitor else [])]
+    wanted = {SERVICE_MONITOR: workload.service_monitor, PROMETHEUS_RULE: workload.prometheus_rule}
+    names = [*RESOURCES, *(name for name, is_wanted in wanted.items() if is_wanted)]
     return {name: rendered(f"kubernetes/{name}", **values) for name in names}
 
 

@@ -13,7 +13,7 @@ from tasker_health.deploy.plan import Plan
 from tasker_health.deploy.rendering import render as rendered
 from tasker_health.deploy.rules_trial import trial_of
 from tasker_health.errors import ConfigurationError, SettingsError
-from tasker_health.settings import Settings
+from tasker_health.settings import HealthSettings, Settings
 
 INTERVAL_SECONDS = 15
 """From one scrape to the next, and from one look at the rules to the next."""
@@ -159,26 +159,30 @@ def render(plan: Plan, settings: Settings, watch: Watch, *, command: str = "prom
         watch: How it is watched.
         command: Name of the target that is written, for the first line of each file.
     """
-    values = {"plan": plan, "watch": watch, "command": command, **rules_of(settings, watch, watch.job)}
+    values = {
+        "plan": plan,
+        "watch": watch,
+        "command": command,
+        **rules_of(settings.health, watch, f'job="{watch.job}"'),
+    }
     return {
         **{name: rendered(name, **values) for name in FILES},
         DASHBOARD: dashboard(settings.health, watch.job, watch.interval),
     }
 
 
-def rules_of(settings: Settings, watch: Watch, job: str) -> dict[str, Any]:
+def rules_of(health: HealthSettings, watch: Watch, selector: str) -> dict[str, Any]:
     """Return what the templates of the rules and of their test ask for.
 
     Args:
-        settings: The thresholds of the service.
+        health: The thresholds of the service.
         watch: How it is watched.
-        job: The name of its job, or what stands for it where that is known only later.
+        selector: Of its series, such as `job="orders"`.
     """
-    selector = f'job="{job}"'
-    windows = windows_of(settings.health, watch.interval_seconds)
+    windows = windows_of(health, watch.interval_seconds)
     rules = [
         rule if watch.for_seconds is None else replace(rule, for_seconds=watch.for_seconds)
-        for rule in alert_rules(settings.health, windows, selector, BY)
+        for rule in alert_rules(health, windows, selector, BY)
     ]
     patience = [rule.for_seconds for rule in rules]
     return {
@@ -186,7 +190,7 @@ def rules_of(settings: Settings, watch: Watch, job: str) -> dict[str, Any]:
         "job": selector,
         "windows": windows,
         "alerts": rules,
-        "trial": trial_of(settings.health, windows, patience, watch.interval_seconds),
+        "trial": trial_of(health, windows, patience, watch.interval_seconds),
     }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tasker_health import __version__
 from tasker_health.deploy.plan import GRACE_MARGIN_SECONDS, Plan
 from tasker_health.errors import ConfigurationError, SettingsError
-from tasker_health.settings import Settings
+from tasker_health.settings import HealthSettings, Settings
 
 PRE_STOP_SECONDS = 10
 """How long a pod that is to stop is left alone: until every node and every ingress knows that it gets no traffic."""
@@ -39,9 +39,11 @@ class Workload:
         app_port: Where the application serves. `None`: at `server.port`, or, with a sidecar, nowhere.
         startup_probe: Whether a startup probe holds the others back; without it they wait for their delays.
         service_monitor: Whether Prometheus' operator is told where the metrics are.
+        prometheus_rule: Whether it is handed rules and alerts.
         worker_seconds: How long the application beside a sidecar may take to end.
         grpc_port: Where health is served over gRPC; `None`: nowhere.
         metrics_token: Whether the metrics are for those alone who have their token.
+        health: The thresholds of the alerts.
     """
 
     form: Literal["in-app", "sidecar"] = "in-app"
@@ -52,9 +54,11 @@ class Workload:
     app_port: int | None = None
     startup_probe: bool = True
     service_monitor: bool = False
+    prometheus_rule: bool = False
     worker_seconds: int = 30
     grpc_port: int | None = None
     metrics_token: bool = False
+    health: HealthSettings = field(default_factory=HealthSettings)
 
     @property
     def is_sidecar(self) -> bool:
@@ -67,20 +71,25 @@ class Workload:
         return not self.is_sidecar or self.app_port is not None
 
     def fitted(self, settings: Settings) -> Workload:
-        """Return this workload with what *settings* say of gRPC and of the metrics.
+        """Return this workload with what *settings* say of gRPC, of the metrics and of their alerts.
 
         Raises:
             SettingsError: Nothing serves the metrics that are to be scraped.
         """
         prometheus = settings.exporters.prometheus
-        if self.service_monitor and prometheus.enabled is False:
-            raise SettingsError("exporters.prometheus.enabled", "false", "true with --service-monitor")
+        for option, wanted in (
+            ("--service-monitor", self.service_monitor),
+            ("--prometheus-rule", self.prometheus_rule),
+        ):
+            if wanted and prometheus.enabled is False:
+                raise SettingsError("exporters.prometheus.enabled", "false", f"true with {option}")
         if settings.grpc.enabled and not settings.grpc.port:
             raise SettingsError("grpc.port", "0", "a deployment needs the number of a port")
         return replace(
             self,
             grpc_port=settings.grpc.port if settings.grpc.enabled else None,
             metrics_token=prometheus.access == "token" and prometheus.token is not None,
+            health=settings.health,
         )
 
     def placed(self, plan: Plan) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import yaml
 
 import canary
 from command import run
-from manifests import assert_valid, files, plain, pod, probed, read, told
+from manifests import assert_valid, files, plain, pod, printed, probed, read, told
+from server import missing_part
 from tasker_health.deploy import kubernetes
 from tasker_health.deploy.workload import Workload
 from tasker_health.errors import ConfigurationError
@@ -36,12 +38,13 @@ def test_every_form_is_valid(form, app_port, startup_probe, full):
         app_port=app_port,
         startup_probe=startup_probe,
         service_monitor=full,
+        prometheus_rule=full,
         namespace="no" if full else None,
     )
     secret = {"TASKER_EXPORTERS__PROMETHEUS__TOKEN": canary.secret("metrics")} if full else {}
     objects = plain(workload, **(EVERYTHING if full else {}), **secret)
     kinds = {"Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"}
-    assert set(objects) == (kinds | {"ServiceMonitor"} if full else kinds)
+    assert set(objects) == (kinds | {"ServiceMonitor", "PrometheusRule"} if full else kinds)
     assert_valid(objects)
     named = {(each["metadata"]["name"], each["metadata"].get("namespace")) for each in objects.values()}
     assert named == {("on", "no") if full else ("tasker", None)}
@@ -217,6 +220,11 @@ def test_a_value_is_handed_over_letter_by_letter(name):
             "exporters.prometheus.enabled = false: true with --service-monitor",
         ),
         (
+            {"prometheus_rule": True},
+            {"TASKER_EXPORTERS__PROMETHEUS__ENABLED": "false"},
+            "exporters.prometheus.enabled = false: true with --prometheus-rule",
+        ),
+        (
             {},
             {"TASKER_GRPC__ENABLED": "true", "TASKER_GRPC__PORT": "0"},
             "grpc.port = 0: a deployment needs the number of a port",
@@ -243,6 +251,21 @@ def test_nothing_is_written_of_what_contradicts_itself(target, tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "tasker-health: --replicas 0: 1 to 100000\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_rules_are_about_the_series_of_this_service_alone(tmp_path):
+    """The same service in another namespace has rules of its own; Prometheus takes what the operator hands on."""
+    if shutil.which("promtool") is None:
+        missing_part("promtool is not here: apt-get install prometheus")
+    variables = {"TASKER_HEALTH__SERVICE_NAME": "Orders", "TASKER_HEALTH__DEGRADED_BLOCKED_TASKS": "7"}
+    rule = plain(Workload(namespace="shop", prometheus_rule=True), **variables)["PrometheusRule"]
+    rules = [each for group in rule["spec"]["groups"] for each in group["rules"]]
+    for each in rules:
+        assert 'namespace="shop", job="orders"' in each["expr"], each
+        assert each["expr"].count('job="') == each["expr"].count('namespace="shop", job="orders"')
+    assert any("blocked_tasks" in each["expr"] and ">= 7" in each["expr"] for each in rules)
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rule["spec"]))
+    assert "SUCCESS" in printed(["promtool", "check", "rules", "--lint-fatal", str(tmp_path / "rules.yml")])
 
 
 def test_files_are_not_overwritten(tmp_path):

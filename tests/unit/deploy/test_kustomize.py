@@ -10,7 +10,9 @@ from tasker_health.deploy import kustomize
 from tasker_health.deploy.workload import Workload
 
 
-@pytest.mark.parametrize("workload", [Workload(), Workload("sidecar", namespace="shop", service_monitor=True)])
+@pytest.mark.parametrize(
+    "workload", [Workload(), Workload("sidecar", namespace="shop", service_monitor=True, prometheus_rule=True)]
+)
 def test_the_base_is_the_plain_manifests(workload, tmp_path):
     """Object by object, as kubectl's own kustomize renders them."""
     base = kustomized(written(kustomize, tmp_path, workload) / "base")

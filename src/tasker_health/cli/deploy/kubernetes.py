@@ -26,6 +26,7 @@ StartupProbe = Annotated[
     bool, typer.Option(help="A startup probe holds the others back; without it they wait for their delays.")
 ]
 ServiceMonitor = Annotated[bool, typer.Option("--service-monitor", help="For Prometheus' operator.")]
+PrometheusRule = Annotated[bool, typer.Option("--prometheus-rule", help="Rules and alerts for Prometheus' operator.")]
 
 
 def pods(  # noqa: PLR0913, PLR0917 -- each is an option of the command
@@ -40,6 +41,7 @@ def pods(  # noqa: PLR0913, PLR0917 -- each is an option of the command
     worker_seconds: WorkerSeconds = 30,
     startup_probe: StartupProbe = True,
     service_monitor: ServiceMonitor = False,
+    prometheus_rule: PrometheusRule = False,
     output: Output = None,
     force: Force = False,
 ) -> None:
@@ -62,6 +64,7 @@ def pods(  # noqa: PLR0913, PLR0917 -- each is an option of the command
         worker_seconds=worker_seconds,
         startup_probe=startup_probe,
         service_monitor=service_monitor,
+        prometheus_rule=prometheus_rule,
     ).fitted(settings)
     plan = workload.placed(plan_of(settings))
     files = render[context.command.name or ""](plan, environment_of(settings, plan), workload)
