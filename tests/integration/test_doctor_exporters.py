@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 
@@ -10,11 +11,13 @@ import pytest
 import canary
 from command import run
 from events_receiver import Answer, Behaviour, EventsReceiver
-from fakes import settings_of
+from fakes import FakeSource, settings_of
 from loop import in_loop
 from server import free_port
 from tasker_health.cli.doctor_exporters import examined
 from tasker_health.cli.findings import Verdict
+from tasker_health.health import Health
+from tasker_health.model import Reason
 
 
 @pytest.fixture
@@ -124,3 +127,44 @@ async def test_exporters_that_push(receiver, tmp_path):
         assert b"tasker." in agent.recv(65_536)
     found = await found_of(settings_of(exporters=exporters))
     assert "refused" in found["datadog"].measured
+
+
+@in_loop
+async def test_what_waits_and_what_was_dropped(redis_server, receiver):
+    """Another process reads in the shared cache what waits for whom, and what nobody will get any more."""
+    settings = settings_of(
+        cache={"url": redis_server.url, "timeout_seconds": 20},
+        alerts={**told_to(receiver, timeout_seconds=20), "webhooks": {}, "interval_seconds": 0.2, "for_seconds": 0},
+    )
+    assert "no ledger" in (await found_of(settings))["waiting alerts"].measured
+    source = FakeSource()
+    source.fault = Reason.UNREACHABLE
+    health = Health(settings)
+    health.add_source(source)
+    receiver.always = Answer(500)
+    await health.start()
+    try:
+        waiting = await told(settings, "alerts to pagerduty", "1 wait")
+        assert (waiting.verdict, waiting.figures["waiting"]) == (Verdict.CHANGE, 1)
+        assert "none was dropped; the oldest for " in waiting.measured
+        receiver.always = Answer(400)
+        dropped = await told(settings, "alerts to pagerduty", "dropped: 1 refused")
+        assert (dropped.verdict, dropped.figures) == (Verdict.NOTE, {"waiting": 0, "dropped_refused": 1})
+        assert (await found_of(settings))["open alerts"].measured.startswith("status; written ")
+        redis_server.pause()
+        asked = settings_of(cache={"url": redis_server.url}, alerts=settings.alerts.model_dump())
+        assert (await found_of(asked))["waiting alerts"].measured == "the cache does not answer"
+    finally:
+        redis_server.resume()
+        await health.stop()
+
+
+async def told(settings, what, words):
+    """Return the finding *what* as soon as it says *words*."""
+    ends_at = asyncio.get_running_loop().time() + 60
+    while True:
+        finding = (await found_of(settings)).get(what)
+        if finding is not None and words in finding.measured and "tried 0" not in finding.measured:
+            return finding
+        assert asyncio.get_running_loop().time() < ends_at, finding
+        await asyncio.sleep(0.1)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tasker_health.alerts import Channel, Event, Observation
@@ -67,6 +68,7 @@ class Alerting:
         self._document = shared.document(NAME, Ledger)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_blind = False
+        self._written: dict[str, Counter[str]] = {}
         self._begin()
 
     def start(self) -> None:
@@ -178,6 +180,16 @@ class Alerting:
         for event in self._turn.take(ledger, observed, Moment(now, self._clock.now(), is_alone)):
             log.warning("alerts: %s %s (%s): %s", event.action, event.rule, event.severity, event.summary)
             self._note_full(enqueue(ledger, list(self._counts), event, now, self._settings.alerts.most_pending))
+        self._write_dropped(ledger)
+
+    def _write_dropped(self, ledger: Ledger) -> None:
+        """Add to *ledger* what was dropped here since the last time: the doctor, another process, reads it there."""
+        for name, counts in self._counts.items():
+            written = self._written.setdefault(name, Counter())
+            new = counts.dropped - written
+            written.update(new)
+            if new:
+                ledger.dropped = {**ledger.dropped, name: dict(Counter(ledger.dropped.get(name, {})) + new)}
 
     def _note_full(self, dropped: Mapping[str, Sequence[Event]]) -> None:
         for channel, events in dropped.items():

@@ -73,6 +73,7 @@ class Ledger(Struct, kw_only=True, forbid_unknown_fields=True):
         events: What still waits, by id.
         waiting: By channel, in order.
         done: Ids of events that each channel needs no more.
+        dropped: How many events nobody will get, by channel and by why, for the doctor.
     """
 
     lineage: str
@@ -83,6 +84,7 @@ class Ledger(Struct, kw_only=True, forbid_unknown_fields=True):
     events: dict[str, Event] = {}
     waiting: dict[str, list[Waiting]] = {}
     done: dict[str, list[str]] = {}
+    dropped: dict[str, dict[str, int]] = {}
 
     def queue(self, channel: str) -> list[Pending]:
         """Return what waits for *channel*, in order."""
@@ -132,6 +134,7 @@ def is_believable(ledger: Ledger) -> bool:
         and all(len(each.said) <= _MOST_RULES for each in ledger.voices.values())
         and all(0 <= each.attempts < _MOST_VERSION and each.event in ledger.events for each in waiting)
         and all(map(_can_be_sent, ledger.events.items()))
+        and all(0 <= count < _MOST_VERSION for counts in ledger.dropped.values() for count in counts.values())
         and all(len(each.summary) <= _MOST_WORDS for each in ledger.incidents.values())
         and all(abs(moment) <= _MOST_SECONDS for moment in _relative(ledger))
         and all(0 <= each.since < math.inf and each.for_seconds >= 0 for each in ledger.incidents.values())

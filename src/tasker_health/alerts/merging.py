@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from msgspec.structs import replace
 
 from tasker_health.alerts.incidents import Incident
@@ -32,6 +34,7 @@ def merged(theirs: Ledger | None, mine: Ledger, now: float, *, is_ahead: bool) -
     _add_voices(result, mine)
     _add_waiting(result, mine)
     _add_incidents(result, mine)
+    _add_dropped(result, mine)
     return result
 
 
@@ -68,6 +71,14 @@ def _add_incidents(result: Ledger, mine: Ledger) -> None:
             or (incident.is_open is known.is_open and incident.seen_at > known.seen_at)
         ):
             result.incidents[rule] = _for_now(incident)
+
+
+def _add_dropped(result: Ledger, mine: Ledger) -> None:
+    """Take the higher count of what was dropped: it is for people, and rather too low than told twice."""
+    result.dropped = {
+        channel: dict(Counter(result.dropped.get(channel, {})) | Counter(mine.dropped.get(channel, {})))
+        for channel in result.dropped.keys() | mine.dropped.keys()
+    }
 
 
 def _for_now(incident: Incident) -> Incident:
