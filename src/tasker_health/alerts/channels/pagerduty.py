@@ -88,12 +88,10 @@ class PagerDutyChannel:
         client.max_network_attempts = 0
         client.retry = {429: 1}  # without this it would go on for ever, and by this, as none is left, it answers
         client.max_http_attempts = -1
-        client.log = _SILENT
+        # It would tell of what it does about failures; `dispatch` says what is really done.
+        client.log = logging.Logger("pagerduty", logging.CRITICAL)  # noqa: LOG001 -- nobody else's level or handler
         return client
 
-
-_SILENT = logging.Logger("pagerduty", logging.CRITICAL)  # noqa: LOG001 -- no other handler or level has a say in it
-"""Where the client says what it does about failures: `dispatch` says what is really done."""
 
 _HEADERS = {"Accept-Encoding": "identity", "Connection": "close"}
 """Nothing compressed: a short answer would be a long one."""
