@@ -93,6 +93,7 @@ class Receiver:
         fault: How sending fails, if it does.
         hangs: Whether sending never returns.
         seconds: How long sending takes.
+        attempts, tried_by: How often it was sent to, and by whom.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -102,6 +103,7 @@ class Receiver:
         self.hangs = False
         self.seconds = 0.2
         self.attempts = 0
+        self.tried_by: set[str] = set()
 
     @property
     def open(self) -> set[str]:
@@ -121,6 +123,7 @@ class Receiver:
     async def take(self, process: str, event: Event) -> None:
         """Take *event*, or not."""
         self.attempts += 1
+        self.tried_by.add(process)
         await asyncio.sleep(36_000 if self.hangs else self.seconds)
         if self.fault is not None:
             raise self.fault
@@ -175,6 +178,18 @@ class CutOff:
         return ask
 
 
+class MachineClock(ReplicaClock):
+    """The clock of one machine, whose monotonic time began at another moment than that of any other."""
+
+    def __init__(self, clock: FakeClock, skew_seconds: float, booted: float) -> None:
+        super().__init__(clock, skew_seconds)
+        self._booted = booted
+
+    def monotonic(self) -> float:
+        """Return the monotonic time since the machine was started."""
+        return super().monotonic() + self._booted
+
+
 class World:
     """What there is to see.
 
@@ -222,7 +237,7 @@ class Process:
     def __init__(self, fleet: AlertFleet, name: str, skew_seconds: float) -> None:
         self.name = name
         self._fleet = fleet
-        self.clock = ReplicaClock(fleet.clock, skew_seconds)
+        self.clock = MachineClock(fleet.clock, skew_seconds, 10_000.0 * len(fleet.processes))
         self.way = CutOff(fleet.cache)
         self.deliveries: dict[str, DeliveryCounts] = {}
         shared = shared_of(self.way, self.clock, key=fleet.signing_key)
@@ -269,11 +284,9 @@ class AlertFleet:
 
     def begin(self, *names: str) -> list[Process]:
         """Begin so many processes, their clocks minutes apart."""
-        made = [
-            Process(self, name, SKEWS[(len(self.processes) + number) % len(SKEWS)]) for number, name in enumerate(names)
-        ]
-        self.processes += made
-        return made
+        for name in names:
+            self.processes.append(Process(self, name, SKEWS[len(self.processes) % len(SKEWS)]))
+        return self.processes[-len(names) :]
 
     async def end(self) -> None:
         """End all."""
