@@ -31,6 +31,7 @@ SETTINGS = {
     "TASKER_HEALTH__SERVICE_NAME": JOB,
     "TASKER_HEALTH__CACHE_DURATION_SECONDS": "0.2",
     "TASKER_HEALTH__STATUS_TIMEOUT_SECONDS": str(STATUS_SECONDS),
+    "TASKER_HEALTH__READINESS_TIMEOUT_SECONDS": str(STATUS_SECONDS),
     "TASKER_HEALTH__STATUS_MAX_STALE_SECONDS": str(STALE_SECONDS),
 }
 
@@ -42,6 +43,7 @@ class WatchedFleet:
     Attributes:
         engine: Tasker's tables in `postgres`, which the replicas read.
         replicas: Their addresses; the job `orders` scrapes them.
+        servers: The same replicas.
         single: Reads an engine of DBOS in SQLite.
         unhealthy: Reads an engine whose tables are not there.
         asked: What is said between Prometheus and `single`: as Prometheus asks, and asked for text.
@@ -51,6 +53,7 @@ class WatchedFleet:
     postgres: PostgresServer
     engine: TaskerOnPostgres
     replicas: list[str]
+    servers: list[Served]
     single: Served
     unhealthy: Served
     asked: dict[str, ScrapeRecorder]
@@ -88,9 +91,11 @@ def watched_fleet(folder: Path) -> Iterator[WatchedFleet]:
         }
         (folder / "empty.sqlite").touch()
         alone = [_source("dbos", f"sqlite:///{file}") for file in (_engine(folder), folder / "empty.sqlite")]
-        *_, single, unhealthy = _started(running, ports, [*([fleet] * REPLICAS), *alone])
+        *servers, single, unhealthy = _started(running, ports, [*([fleet] * REPLICAS), *alone])
         prometheus.wait_for_scrapes(REPLICAS + len(jobs))
-        yield WatchedFleet(postgres, engine, addresses[:REPLICAS], single, unhealthy, asked, prometheus, dashboard)
+        yield WatchedFleet(
+            *(postgres, engine, addresses[:REPLICAS], servers, single, unhealthy, asked, prometheus, dashboard)
+        )
 
 
 def _started(running: contextlib.ExitStack, ports: list[int], variables: list[dict[str, str]]) -> list[Served]:

