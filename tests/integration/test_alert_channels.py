@@ -35,6 +35,7 @@ FAULTS = (
     *(behaviour for behaviour in Behaviour if behaviour is not Behaviour.ANSWER),
     *(Answer(429, {"Retry-After": "0"}), Answer(429), Answer(500), Answer(503, {"Retry-After": "soon"}), Answer(502)),
 )
+QUICK = tuple(each for each in FAULTS if each not in (Behaviour.HANG_BEFORE_TLS, Behaviour.HANG, Behaviour.DRIP))
 KINDS = ("pagerduty", "signed", "slack")
 
 
@@ -152,7 +153,7 @@ def test_nothing_is_lost_whatever_the_receiver_does(caplog):
     counts = {kind: DeliveryCounts() for kind in KINDS}
 
     async def one(kind):
-        receivers[kind].misbehave(*FAULTS, Behaviour.ANSWER, *FAULTS)
+        receivers[kind].misbehave(*FAULTS, Behaviour.ANSWER, *QUICK)
         pending = [pending_of(), pending_of("update"), pending_of("resolve")]
         return await settle(dispatch_of(channel_of(kind, receivers[kind]), counts[kind]), pending)
 
@@ -188,6 +189,17 @@ def test_a_receiver_that_is_away_gets_it_when_it_is_back(receiver, kind):
     assert counts.error == "refused (ConnectError)"
     receiver.start()
     assert asyncio.run(settle(dispatch, pending)) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_one_attempt_is_one_request(receiver, kind, status):
+    """No client tries again by itself, nor sleeps: what was answered comes back, with what the other side asks for."""
+    receiver.misbehave(Answer(status, {"Retry-After": "7"}))
+    with pytest.raises(DeliveryError, match=f"answered {status}") as raised:
+        asyncio.run(channel_of(kind, receiver, seconds=30).send(event_of()))
+    assert (raised.value.again, raised.value.after_seconds) == (True, 7)
+    assert len(receiver.requests) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
