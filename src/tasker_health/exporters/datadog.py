@@ -159,11 +159,11 @@ class _Packets:
         series, value, grows = figure
         tags = list(series.tags)
         if not grows:
-            self._client.gauge(series.name, _number(value), tags)
+            self._client.gauge(series.name, value, tags)
             self._look()
             return
         before = self._told.get(series, 0)
-        self._client.count(series.name, _number(value - before if value >= before else value), tags)
+        self._client.count(series.name, value - before if value >= before else value, tags)
         self._look()
         self._waiting.append((series, value))  # this line is in the next packet
 
@@ -198,8 +198,3 @@ class _Packets:
         if self._client.socket is None:
             return "the connection was lost"
         return f"no packet was taken within {_PACKET_SECONDS:g} s after {self._client.packets_sent}: its buffer is full"
-
-
-def _number(value: float) -> float:
-    """Return *value* as a line can have it: `True` is none, and a whole figure needs no point."""
-    return int(value) if value == int(value) else value

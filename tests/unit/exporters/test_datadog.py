@@ -9,6 +9,7 @@ import re
 import socket
 import struct
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -314,8 +315,9 @@ def test_a_name_that_is_none_is_a_delivery_error(snapshot):
         asyncio.run(exporter.push(snapshot))
 
 
-def test_a_slow_reader_costs_a_bounded_wait_and_gets_the_next_push(snapshot, tmp_path):
+def test_a_slow_reader_costs_a_bounded_wait_and_gets_the_next_push(snapshot, tmp_path, monkeypatch):
     """Its buffer is full: an error is counted, the loop goes on meanwhile; once it reads, everything comes."""
+    monkeypatch.setattr("tasker_health.exporters.datadog._PACKET_SECONDS", 0.3)
     agent = Agent(tmp_path / "agent.socket")
     many = with_groups(snapshot, [f"namespace-{number}" for number in range(1000)])
 
@@ -335,7 +337,7 @@ def test_a_slow_reader_costs_a_bounded_wait_and_gets_the_next_push(snapshot, tmp
             turns += 1
         with pytest.raises(DeliveryError, match="its buffer is full"):
             push.result()
-        assert turns > 10
+        assert turns > 3
         drain(agent)
         return await read_push(exporter, agent, many)
 
@@ -343,6 +345,31 @@ def test_a_slow_reader_costs_a_bounded_wait_and_gets_the_next_push(snapshot, tmp
     agent.close()
     assert len([line for line in lines if line.name == "tasker.health.source_group_tasks"]) == 1000
     assert [line.value for line in lines if line.name == "tasker.health.live"] == [0]
+
+
+def test_a_push_that_was_taken_in_part_is_told_once(tmp_path, monkeypatch):
+    """Packets that were taken before the buffer was full are not told again, and what was in the next one is."""
+    monkeypatch.setattr("tasker_health.exporters.datadog._PACKET_SECONDS", 0.05)
+    many = asyncio.run(snapshot_of())
+    for number in range(200):
+        counts = many.counters.source(f"source-{number}")
+        counts.reads = number + 1
+        counts.durations.ran(0.5)
+        for reason in Reason:
+            counts.failed(reason)
+    agent = Agent(tmp_path / "agent.socket")
+    exporter = exporter_for(agent)
+    with pytest.raises(DeliveryError, match="its buffer is full"):
+        asyncio.run(exporter.push(many))
+    first = [line for line in agent.read() if line.type == "c"]
+    second = [line for line in asyncio.run(read_push(exporter, agent, many)) if line.type == "c"]
+    whole = asyncio.run(read_push(exporter_for(agent), agent, many))
+    agent.close()
+    assert 100 < len(first) < len(second)
+    told = Counter()
+    for line in first + second:
+        told[line.name, line.tags] += line.value
+    assert told == {(line.name, line.tags): line.value for line in whole if line.type == "c"}
 
 
 def drain(agent):
