@@ -102,7 +102,7 @@ def harnessed(folder, told):
     done = subprocess.run(
         [PYTHON, "-m", "pytest", "-q", "--noconftest", "-c", os.devnull, "--rootdir", HARNESS.parent, HARNESS],
         cwd=folder,
-        # `service` and `env` are the operator's own tags, of the configuration; the harness wants none of an integration.
+        # `service` and `env` are the operator's own tags; the harness wants none of them from an integration.
         env={**clean, "AGENT_FOLDER": str(folder), "AGENT_TOLD": str(told), "DDEV_SKIP_GENERIC_TAGS_CHECK": "true"},
         capture_output=True,
         text=True,
