@@ -17,16 +17,19 @@ def metrics(expression):
 
 
 def aggregations(expression):
-    """Return the operator and the argument of each innermost aggregation in *expression*."""
-    found = []
-    for match in _AGGREGATION.finditer(expression):
+    """Return the operator of each aggregation in *expression*, and what stands in it and in none within it.
+
+    What stands in none at all comes last, under no operator.
+    """
+    expression = _STRING.sub('""', expression)
+    found, outside, at = [], "", 0
+    while match := _AGGREGATION.search(expression, at):
         depth, end = 1, match.end()
         while depth:
             depth += {"(": 1, ")": -1}.get(expression[end], 0)
             end += 1
-        argument = expression[match.end() : end - 1]
-        inner = aggregations(argument)
-        for _, text in inner:
-            argument = argument.replace(text, "")
-        found.append((match[1], argument))
-    return found
+        *inner, own = aggregations(expression[match.end() : end - 1])
+        found += [*inner, (match[1], own[1])]
+        outside += expression[at : match.start()]
+        at = end
+    return [*found, (None, outside + expression[at:])]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tasker_health.deploy import Files
-from tasker_health.deploy.alert_rules import alert_rules, windows_of
 from tasker_health.deploy.dashboard import dashboard
 from tasker_health.deploy.plan import Plan
 from tasker_health.deploy.rendering import render as rendered
+from tasker_health.deploy.rules import windows_of
+from tasker_health.deploy.rules.chosen import alert_rules
 from tasker_health.deploy.rules_trial import trial_of
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.settings import HealthSettings, Settings

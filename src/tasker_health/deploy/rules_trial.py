@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tasker_health.deploy.alert_rules import Windows
+from tasker_health.deploy.rules import Windows
 from tasker_health.settings import HealthSettings
 
 _MARGIN = 10
