@@ -100,6 +100,7 @@ class EventsReceiver:
         refused: Why events were refused with 400.
         incidents: What came of them.
         connections: How many have come.
+        sent_bytes: Of answers without end.
         always: How a connection is treated that is not treated specially.
     """
 
@@ -119,6 +120,7 @@ class EventsReceiver:
         self.refused: list[list[str]] = []
         self.incidents: list[Incident] = []
         self.connections = 0
+        self.sent_bytes = 0
         self.always: Behaviour | Answer = Behaviour.ANSWER
         self._script: deque[Behaviour | Answer] = deque()
         self._lock = threading.Lock()
@@ -229,6 +231,7 @@ class EventsReceiver:
                 line.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n\r\n")
                 for _ in range(100_000):
                     line.sendall(b"x" * 16_384)
+                    self.sent_bytes += 16_384
             case Behaviour.GARBAGE:
                 line.sendall(secrets.token_bytes(512))
             case Behaviour.NO_JSON:

@@ -203,6 +203,18 @@ def test_one_attempt_is_one_request(receiver, kind, status):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_without_end_is_not_read_to_its_end(receiver, kind):
+    """The beginning is enough: a status of success is one for a webhook, and PagerDuty would say it otherwise."""
+    receiver.misbehave(Behaviour.HUGE)
+    try:
+        asyncio.run(channel_of(kind, receiver, seconds=60).send(event_of()))
+    except DeliveryError as error:
+        assert (kind, str(error)) == ("pagerduty", "answered 202, but not as PagerDuty does")
+    wait_until(lambda: receiver.held == 0, "the connection is closed")
+    assert receiver.sent_bytes < 50_000_000
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_redirect_is_not_followed(receiver, kind):
     """It would carry the key, or the figures, to wherever an answer points: the address is to be put right."""
     receiver.misbehave(Answer(307, {"Location": f"{receiver.url}/elsewhere"}))
