@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -67,3 +69,15 @@ def test_a_status_that_everybody_reaches_is_told_once(variables, times):
 def test_only_addresses_of_this_machine_are_loopback(address, expected):
     """Private networks are not: other pods are in them."""
     assert is_loopback(address) is expected
+
+
+def test_what_was_imported_is_kept_out_of_the_garbage_collector():
+    """A full collection while it serves finds little to go through, and does not hold the event loop for long."""
+    script = (
+        "import gc; from tasker_health.cli import serve; from tasker_health.settings import Settings;"
+        "serve.serve = lambda *_, announce, **__: announce('http://127.0.0.1:1');"
+        "serve.serve_until_stopped(Settings(guard={'enabled': False}));"
+        "print(gc.get_freeze_count() > 10 * len(gc.get_objects()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True\n"
