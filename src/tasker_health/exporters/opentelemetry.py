@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tasker_health.counters import DurationCounts
-from tasker_health.deadline import in_thread, within
+from tasker_health.deadline import in_thread, retrieve, within
 from tasker_health.errors import DeliveryError
 from tasker_health.exporters import Snapshot
 from tasker_health.exporters.instrument import Instrument
@@ -31,6 +31,9 @@ _MOST_SECONDS = 10
 
 _SHARE = 0.9
 """Of that, how much the receiver gets: what went wrong is to be told, not only that it took too long."""
+
+_END_SECONDS = 0.5
+"""How long a thread whose line was cut is waited for."""
 
 _LONGEST_LEAVE_SECONDS = 3600
 """How long a receiver is left alone at most, whatever it asks for."""
@@ -72,9 +75,13 @@ class OpenTelemetryExporter:
             await self._observe(provider, told)
 
     async def close(self) -> None:
-        """Give up the receiver, at once; the next `push` begins again."""
+        """Give up the receiver; the next `push` begins again. What is under way ends at once, and closes its line."""
         self._meters.forget()
         self._give_up()
+        telling = self._telling
+        self._telling = None
+        if telling is not None and not telling.done() and telling.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait({telling}, timeout=_END_SECONDS)
 
     def _begin_anew(self) -> None:
         """Know nothing of a receiver: in a forked child, that of the parent is not ours to close."""
@@ -82,7 +89,8 @@ class OpenTelemetryExporter:
         self._began = time.time_ns()
         self._receiver: Receiver | None = None
         self._leave_until = 0.0
-        self._observing: asyncio.Future[None] | None = None
+        self._telling: asyncio.Future[Any] | None = None
+        self._observing: asyncio.Future[Any] | None = None
 
     async def _send(self, told: list[Instrument]) -> None:
         loop = asyncio.get_running_loop()
@@ -98,7 +106,9 @@ class OpenTelemetryExporter:
                     partial(Receiver, self._settings, self._service, self._timeout_seconds), THREAD
                 )
             telling = in_thread(partial(self._receiver.tell, told, Period(self._began, time.time_ns())), THREAD)
-            await within(telling, self._timeout_seconds)
+            telling.add_done_callback(retrieve)
+            self._telling = telling
+            await within(asyncio.shield(telling), self._timeout_seconds)
         except DeliveryError as error:
             self._leave_until = loop.time() + min(error.after_seconds or 0.0, _LONGEST_LEAVE_SECONDS)
             raise

@@ -219,6 +219,8 @@ def test_after_the_end_and_in_a_forked_child_nothing_old_is_told(application, mo
         assert "tasker_health.tasks" not in application.metrics()
         asyncio.run(push(exporter))
         assert "tasker_health.tasks" in application.metrics()
+    asyncio.run(push(exporter))
+    assert "tasker_health.tasks" in application.metrics()
     asyncio.run(exporter.close())
     assert "tasker_health.tasks" not in application.metrics()
 
