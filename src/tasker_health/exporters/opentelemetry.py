@@ -57,6 +57,7 @@ class OpenTelemetryExporter:
         self._service = service
         self._timeout_seconds = min(settings.timeout_seconds, _SHARE * min(settings.interval_seconds, _MOST_SECONDS))
         self._meters = Meters(settings.interval_seconds)
+        self._telling: asyncio.Future[None] | None = None
         self._begin_anew()
 
     async def push(self, snapshot: Snapshot) -> None:
@@ -89,7 +90,7 @@ class OpenTelemetryExporter:
         self._began = time.time_ns()
         self._receiver: Receiver | None = None
         self._leave_until = 0.0
-        self._telling: asyncio.Future[Any] | None = None
+        self._telling = None
         self._observing: asyncio.Future[Any] | None = None
 
     async def _send(self, told: list[Instrument]) -> None:
