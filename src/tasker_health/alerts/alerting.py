@@ -139,6 +139,7 @@ class Alerting:
         loop, period = asyncio.get_running_loop(), self._settings.alerts.interval_seconds
         # A fleet that was started at one moment does not take its turns at one moment.
         due = loop.time() + random.random() * min(period, 1.0)  # noqa: S311 -- no secret
+        await self._book.look()  # what waits needs no turn to be sent
         while True:
             await asyncio.sleep(due - loop.time())
             try:
