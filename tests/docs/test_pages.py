@@ -226,6 +226,13 @@ def test_the_deployment_of_the_readme_is_written_and_found_well(free_port, tmp_p
     assert "kind: Deployment" in (tmp_path / "deploy" / "kubernetes.yaml").read_text()
 
 
+def test_the_monitoring_of_the_readme_is_written_and_found_well(free_port, tmp_path):
+    """Rules and a dashboard from its TOML file; nothing is wrong with who is told."""
+    (tmp_path / "health.toml").write_text(blocks(ROOT / "README.md", "toml")[0])
+    assert_shows(readme_console()[6], free_port, tmp_path)
+    assert (tmp_path / "monitoring" / "prometheus" / "rules.yml").exists()
+
+
 def test_the_server_of_the_readme_serves_what_it_says(started, free_port, tmp_path):
     """Its TOML file starts `serve`, and `check` and `probe` end with 0 against it."""
     from dbos._migration import sqlite_migrations  # the tables of the engine, as DBOS makes them
