@@ -161,11 +161,15 @@ class CutOff:
     """
 
     name = "simulated"
-    coarse_seconds = 0.0
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self.fault: Reason | None = None
+
+    @property
+    def coarse_seconds(self) -> float:
+        """Return by how much an age may be too much."""
+        return self._cache.coarse_seconds
 
     def __getattr__(self, name):
         """Return the question *name*, which fails while this process is cut off."""

@@ -250,6 +250,25 @@ async def test_a_cache_that_forgets_loses_no_incident(fleet, how):
 
 
 @simulated_fleet
+async def test_a_coarse_clock_of_the_cache_makes_nothing_older(fleet):
+    """Ages are up to three seconds too much, twenty times in fifteen seconds: a minute is still one, and an hour."""
+    fleet.cache.coarse_seconds = 3.0
+    fleet.set(keep_seconds=1500)
+    fleet.begin(*TWENTY)
+    await asyncio.sleep(300)
+    fleet.receiver.fault = DeliveryError("it is down")
+    began = fleet.clock.monotonic()
+    fleet.world.break_down()
+    while not fleet.receiver.attempts:
+        await asyncio.sleep(1)
+    assert 50 <= fleet.clock.monotonic() - began < BEGINS
+    await asyncio.sleep(1000)
+    fleet.receiver.fault = None
+    await asyncio.sleep(310)
+    assert fleet.receiver.open == {STATUS}
+
+
+@simulated_fleet
 async def test_after_an_outage_everybody_is_heard_before_anything_ends(fleet):
     """Another process fails than before the outage, and has not spoken yet when the first turn is taken."""
     fleet.set(clear_seconds=0)

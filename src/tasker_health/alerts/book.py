@@ -55,6 +55,7 @@ class Book:
         self._note = note
         self._mine = begun(clock.monotonic())
         self._is_ahead = False
+        self._offset: float | None = None
         self._settled: dict[str, set[str]] = {}
         self.open()
 
@@ -120,9 +121,11 @@ class Book:
         ledger.version += 1
         await asyncio.sleep(0)
         now = self._clock.monotonic()
+        offset = self._offset = self._offset or 0.0
+        ledger.written_at = now - offset
         # Who was stopped in between may have lost the lease: what others have written since is not undone.
         saved = now - began < self._lease_seconds / 2 and await self._document.save(
-            shifted(ledger, -now), self._keep_seconds
+            shifted(ledger, -offset), self._keep_seconds
         )
         if saved:
             self._settled = {channel: ids - settled.get(channel, set()) for channel, ids in self._settled.items()}
@@ -137,10 +140,23 @@ class Book:
     def _known(self, loaded: Loaded[Ledger]) -> Ledger:
         """Return what was *loaded* with what only this process knows; it may be changed."""
         now = self._clock.monotonic()
-        theirs = None if loaded.document is None else shifted(loaded.document, now - loaded.age_seconds)
+        theirs = None
+        if loaded.document is not None:
+            theirs = shifted(loaded.document, self._offset_of(loaded.document, loaded, now))
         if theirs is not None and loaded.age_seconds > self._silent_seconds:
             theirs.begun_at = now  # nobody was there: all are to be heard before anything ends
         return merged(theirs, self._mine, now, is_ahead=self._is_ahead)
+
+    def _offset_of(self, document: Ledger, loaded: Loaded[Ledger], now: float) -> float:
+        """Return by how much our clock is ahead of the time of *document*.
+
+        It is measured once, and kept while it can be true. Ages of a coarse clock (Memcached's) are up to seconds too
+        much: were each process to add that to what it writes again, twenty of them would make a minute of a quarter.
+        """
+        earliest = now - loaded.age_seconds - document.written_at
+        latest = now - loaded.least_age_seconds - document.written_at
+        self._offset = latest if self._offset is None else min(max(self._offset, earliest), latest)
+        return self._offset
 
     async def _await_turn(self) -> bool:
         """Return whether it is our turn; false where nobody can tell, or somebody else has it for too long."""

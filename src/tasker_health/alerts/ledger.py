@@ -1,7 +1,7 @@
 """The ledger: what a fleet knows of its incidents, and what still waits to be told.
 
-It lies in the shared cache. Its times are relative to when it was written; whoever has it in its hands has them on its
-own monotonic clock (`shifted`).
+It lies in the shared cache. Its times are of a time of its own, which began with it; whoever has it in its hands has
+them on its own monotonic clock (`shifted`). Clocks of the fleet may be minutes apart.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Ledger(Struct, kw_only=True, forbid_unknown_fields=True):
         lineage: Of all that followed from one beginning, and of no other.
         version: How often it was written since: who has seen a higher one knows more.
         begun_at: Since when every process that speaks is heard; nothing ends before all had the time to speak.
+        written_at: When it was written last, by its own time.
         voices: By process.
         incidents: By rule.
         events: What still waits, by id.
@@ -79,6 +80,7 @@ class Ledger(Struct, kw_only=True, forbid_unknown_fields=True):
     lineage: str
     version: int = 0
     begun_at: float = 0.0
+    written_at: float = 0.0
     voices: dict[str, Voice] = {}
     incidents: dict[str, Incident] = {}
     events: dict[str, Event] = {}
@@ -143,7 +145,7 @@ def is_believable(ledger: Ledger) -> bool:
 
 def _relative(ledger: Ledger) -> Iterator[float]:
     """Yield every time that is relative; one that is no number is beyond all bounds."""
-    yield ledger.begun_at
+    yield from (ledger.begun_at, ledger.written_at)
     for voice in ledger.voices.values():
         yield voice.heard_at
     for incident in ledger.incidents.values():

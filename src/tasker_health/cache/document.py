@@ -37,11 +37,13 @@ class Loaded(NamedTuple, Generic[T]):
     Attributes:
         document: What lies there; `None`: nothing, or nothing that is believed.
         age_seconds: How long ago it was written, at most, by the clock of the cache.
+        least_age_seconds: How long ago that was at least, where that clock is coarse.
         is_answered: Whether the cache has said so; if not, nothing is known.
     """
 
     document: T | None
     age_seconds: float
+    least_age_seconds: float
     is_answered: bool
 
 
@@ -57,16 +59,26 @@ class SharedDocument(Generic[T]):
         clock: Measures how long an answer took.
         name: Of the document; what another one of the same name has written of another form is not believed.
         form: Of the document.
+        coarse_seconds: By how much an age may be above the truth.
 
     Attributes:
         is_shared: Whether other processes can see it.
     """
 
-    def __init__(self, cache: ContainedCache, sealer: Sealer, clock: Clock, name: str, form: type[T]) -> None:
+    def __init__(
+        self,
+        cache: ContainedCache,
+        sealer: Sealer,
+        clock: Clock,
+        name: str,
+        form: type[T],
+        coarse_seconds: Callable[[], float],
+    ) -> None:
         self._cache = cache
         self._sealer = sealer
         self._clock = clock
         self._name = name
+        self._coarse_seconds = coarse_seconds
         self._decoder = msgspec.json.Decoder(_Envelope[form])  # type: ignore[valid-type]
         self._holder = secrets.token_hex(8)
         self.is_shared: bool = cache.counts.back_end != "memory"
@@ -79,17 +91,18 @@ class SharedDocument(Generic[T]):
         began = self._clock.monotonic()
         held = await self._cache.get(self._sealer.key(self._name))
         if held is UNANSWERED:
-            return Loaded(None, 0.0, is_answered=False)
+            return Loaded(None, 0.0, 0.0, is_answered=False)
         if held is None:
-            return Loaded(None, 0.0, is_answered=True)
+            return Loaded(None, 0.0, 0.0, is_answered=True)
         try:
             document = self._opened(held, believe)
         except RefusedError as error:
             self._refuse(f"entry {self._name}", error, Reason.INVALID)
-            return Loaded(None, 0.0, is_answered=True)
+            return Loaded(None, 0.0, 0.0, is_answered=True)
         self._cache.trouble.well(f"entry {self._name}")
         age_seconds = max(0.0, held.age_seconds) if isinstance(held, Held) else 0.0
-        return Loaded(document, age_seconds + self._clock.monotonic() - began, is_answered=True)
+        age_seconds += self._clock.monotonic() - began
+        return Loaded(document, age_seconds, max(0.0, age_seconds - self._coarse_seconds()), is_answered=True)
 
     async def save(self, document: T, keep_seconds: float) -> bool:
         """Write *document*, to be kept for *keep_seconds*; return whether that was done."""

@@ -119,7 +119,7 @@ class SharedCache:
 
     def document(self, name: str, form: type[T]) -> SharedDocument[T]:
         """Return the document *name*, of a *form* that msgspec knows, over the same back end, keys and signature."""
-        return SharedDocument(self._cache, self._sealer, self._clock, name, form)
+        return SharedDocument(self._cache, self._sealer, self._clock, name, form, lambda: self.coarse_seconds)
 
     async def find(self, name: str) -> Found | None:
         """Return what is told of the source *name*; `None`: nothing, nothing that is believed, or no answer."""
