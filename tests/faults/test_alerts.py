@@ -342,3 +342,23 @@ async def test_updates_are_rare_and_worse_is_told_at_once(fleet):
     await asyncio.sleep(35)
     assert fleet.receiver.count(Action.UPDATE) == before + 1
     assert fleet.receiver.log[-1].event.severity == "critical"
+
+
+@simulated_fleet
+async def test_a_full_queue_is_bounded_counted_and_said(fleet, caplog):
+    """Nobody takes anything while incidents come and go: the oldest pairs go, and the fleet's last word is right."""
+    fleet.set(most_pending=4, for_seconds=0, clear_seconds=0)
+    fleet.receiver.fault = DeliveryError("it is down")
+    processes = fleet.begin("p0", "p1")
+    await asyncio.sleep(BEGINS)
+    for _ in range(8):
+        fleet.world.break_down()
+        await asyncio.sleep(30)
+        fleet.world.recover()
+        await asyncio.sleep(30)
+    assert all(each.counts.pending <= 4 for each in processes)
+    assert sum(each.counts.dropped["full"] for each in processes) == 12
+    assert "too much waits; dropped: trigger of status, resolve of status" in caplog.text
+    fleet.receiver.fault = None
+    await asyncio.sleep(310)
+    assert [told.event.action for told in fleet.receiver.log] == [Action.TRIGGER, Action.RESOLVE] * 2
