@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dbos._migration import sqlite_migrations
 
 from caches import RedisServer
 from command import run
 from contract.tasker_backend import TaskerOnPostgres
+from dbos_tables import empty_engine
 from prometheus_servers import PrometheusServer
 from scrape_recorder import ScrapeRecorder
 from served import Served
@@ -90,7 +89,10 @@ def watched_fleet(folder: Path) -> Iterator[WatchedFleet]:
             "TASKER_EXPORTERS__DATADOG__INTERVAL_SECONDS": "1",
         }
         (folder / "empty.sqlite").touch()
-        alone = [_source("dbos", f"sqlite:///{file}") for file in (_engine(folder), folder / "empty.sqlite")]
+        alone = [
+            _source("dbos", f"sqlite:///{file}")
+            for file in (empty_engine(folder / "engine.sqlite"), folder / "empty.sqlite")
+        ]
         *servers, single, unhealthy = _started(running, ports, [*([fleet] * REPLICAS), *alone])
         prometheus.wait_for_scrapes(REPLICAS + len(jobs))
         yield WatchedFleet(
@@ -144,15 +146,3 @@ def _deployed(folder: Path, replicas: list[str], jobs: Mapping[str, str]) -> tup
     ]
     files["prometheus.yml"] = yaml.safe_dump(configuration)
     return files, json.loads((folder / "monitoring" / "grafana" / "dashboard.json").read_text())
-
-
-def _engine(folder: Path) -> Path:
-    """Return the file of a database with the tables of DBOS and nothing in them."""
-    file = folder / "engine.sqlite"
-    connection = sqlite3.connect(file)
-    connection.execute("CREATE TABLE dbos_migrations (version INTEGER NOT NULL PRIMARY KEY)")
-    connection.executescript(";".join(sqlite_migrations))
-    connection.execute("INSERT INTO dbos_migrations VALUES (?)", (len(sqlite_migrations),))
-    connection.commit()
-    connection.close()
-    return file

@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from pathlib import Path
 
 import pytest
 
-from fakes import FakeClock, FakeSource, facts_of, settings_of
-from tasker_health.cache.memory import MemoryCache
-from tasker_health.counters import AccessCounts, DeliveryCounts, Vitals
-from tasker_health.exporters import fleet, process, take_snapshot
-from tasker_health.health import Health
-from tasker_health.model import CountingMethod
+from monitoring_page import PAGE, full_snapshot, section
+from tasker_health.exporters import fleet, process
 
-PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 ROW = re.compile(r"^\| `(tasker_\w+)` \| (\w+) \| ([\w ]*) ?\| (\w+) \|(.*?)\| (.+) \|$", re.MULTILINE)
 KINDS = {"info": "gauge"}
 """What an instrument becomes in Prometheus' text format."""
-
-KNOWN_BY_SOME = {
-    "steps_by_state": {"complete": 7},
-    "groups": {"shop": {"pending": 3}},
-    "oldest_pending_seconds": 90,
-    "drift": 0,
-    "method": CountingMethod.TALLY,
-}
-
-
-class FleetCache(MemoryCache):
-    """A cache that is said to be shared."""
-
-    name = "redis"
 
 
 @pytest.fixture(scope="module")
 def told():
     """Instruments by section of the page and whose they are, of a health of which everything is known."""
-
-    async def scene():
-        health = Health(settings_of(), clock=FakeClock(), cache=FleetCache())
-        health.add_source(FakeSource(facts_of(**KNOWN_BY_SOME)))
-        health.check("well")(lambda: None)
-        health.monitor.vitals = lambda: Vitals(0.25, 2)
-        snapshot = await take_snapshot(health.monitor, AccessCounts(), {"datadog": DeliveryCounts()})
-        await health.stop()
-        return snapshot
-
-    snapshot = asyncio.run(scene())
+    snapshot = full_snapshot()
     return {
         ("Metrics", "fleet"): list(fleet.figures(snapshot.status)),
         ("Metrics", "process"): list(process.figures(snapshot)),
@@ -56,9 +25,9 @@ def told():
     }
 
 
-def documented(section):
-    """Return the rows of *section*: type, labels and whose by name."""
-    text = PAGE.read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
+def documented(heading):
+    """Return the rows of the section *heading*: type, labels and whose by name."""
+    text = section(heading)
     rows = ROW.findall(text)
     assert len(rows) == len(re.findall(r"^\| `", text, re.MULTILINE)), "a row that is not understood"
     assert len({name for name, *_ in rows}) == len(rows)
@@ -80,7 +49,7 @@ def test_every_metric_stands_in_its_table(told, section):
 
 def test_units_are_those_of_the_names():
     """What is named for a unit is told in it, and a ratio is one."""
-    for name, _, unit, *_ in ROW.findall(PAGE.read_text()):
+    for name, _, unit, *_ in ROW.findall(PAGE):
         if name.startswith("tasker_health_") and name != "tasker_health_build_info":
             assert name.endswith("_seconds") == unit.startswith("seconds"), name
             assert name.endswith("_ratio") == (unit.strip() == "0 to 1"), name

@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from pathlib import Path
 
 import pytest
 
-from fakes import FakeClock, FakeSource, facts_of, settings_of
-from tasker_health.cache.memory import MemoryCache
-from tasker_health.counters import AccessCounts, DeliveryCounts, Vitals
-from tasker_health.exporters import take_snapshot
+from monitoring_page import full_snapshot, section
 from tasker_health.exporters.datadog_series import OF_EVERYTHING, figures, name_of, service_checks, settled
 from tasker_health.exporters.table import instruments
-from tasker_health.health import Health
-from tasker_health.model import CountingMethod
 
-PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 ROW = re.compile(r"^\| `(tasker\.[\w.]+)` \| (\w+) \|(.*?)\| (.+) \|$", re.MULTILINE)
 KINDS = {"counter": "count", "info": "gauge"}
-
-KNOWN_BY_SOME = {
-    "steps_by_state": {"complete": 7},
-    "groups": {"shop": {"pending": 3}},
-    "oldest_pending_seconds": 90,
-    "drift": 0,
-    "method": CountingMethod.TALLY,
-}
-
-
-class FleetCache(MemoryCache):
-    """A cache that is said to be shared."""
-
-    name = "redis"
 
 
 @pytest.fixture(scope="module")
 def snapshot():
     """What there is to tell of a health of which everything is known."""
-
-    async def scene():
-        health = Health(settings_of(), clock=FakeClock(), cache=FleetCache())
-        health.add_source(FakeSource(facts_of(**KNOWN_BY_SOME)))
-        health.check("well")(lambda: None)
-        health.monitor.vitals = lambda: Vitals(0.25, 2)
-        snapshot = await take_snapshot(health.monitor, AccessCounts(), {"datadog": DeliveryCounts()})
-        await health.stop()
-        return snapshot
-
-    return asyncio.run(scene())
+    return full_snapshot()
 
 
 @pytest.fixture(scope="module")
 def rows():
     """The rows of the section: type, tags and what it is made of or says, by name and whether it is a service check."""
-    text = PAGE.read_text().split("\n## Datadog\n")[1].split("\n## ")[0]
+    text = section("Datadog")
     found = ROW.findall(text)
     assert len(found) == len(re.findall(r"^\| `", text, re.MULTILINE)), "a row that is not understood"
     return {

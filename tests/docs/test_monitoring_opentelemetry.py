@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from monitoring_page import section
 from tasker_health.exporters.instrument import Instrument
 from tasker_health.exporters.semantic import meaning
 
-PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 METRIC = re.compile(r"^\| `(tasker_\w+)` \| (\w+) \|", re.MULTILINE)
 ROW = re.compile(r"^\| `(tasker_health\.[\w.]+)` \| (\w+) \| (?:`([^`]+)`)? ?\| `(tasker_\w+)` \|$", re.MULTILINE)
 KINDS = {"gauge": "gauge", "counter": "sum", "histogram": "histogram"}
-
-
-def section(name):
-    """Return the text of the section *name*."""
-    return PAGE.read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
 
 
 def test_every_metric_has_its_name_and_unit_at_opentelemetry():

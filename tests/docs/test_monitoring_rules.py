@@ -9,18 +9,13 @@ import pytest
 import yaml
 
 from fakes import settings_of
+from monitoring_page import PAGE, section
 from promql import metrics
 from tasker_health.deploy.dashboard import ROWS
 from tasker_health.deploy.plan import plan_of
 from tasker_health.deploy.prometheus import render, watch_of
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "monitoring.md").read_text()
-
-
-def section(heading):
-    """Return what stands under *heading*, up to the next one of its rank."""
-    return re.split(r"^## ", PAGE.split(f"\n## {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 @pytest.fixture(scope="module")

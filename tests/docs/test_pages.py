@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dbos_tables import empty_engine
 from server import free_port as find_port
 from server import wait_until
 from settings_page import PAGE, page
@@ -235,17 +236,8 @@ def test_the_monitoring_of_the_readme_is_written_and_found_well(free_port, tmp_p
 
 def test_the_server_of_the_readme_serves_what_it_says(started, free_port, tmp_path):
     """Its TOML file starts `serve`, and `check` and `probe` end with 0 against it."""
-    from dbos._migration import sqlite_migrations  # the tables of the engine, as DBOS makes them
-
     (tmp_path / "health.toml").write_text(blocks(ROOT / "README.md", "toml")[0])
-    import sqlite3
-
-    connection = sqlite3.connect(tmp_path / "orders.sqlite")
-    connection.execute("CREATE TABLE dbos_migrations (version INTEGER NOT NULL PRIMARY KEY)")
-    connection.executescript(";".join(sqlite_migrations))
-    connection.execute("INSERT INTO dbos_migrations VALUES (?)", (len(sqlite_migrations),))
-    connection.commit()
-    connection.close()
+    empty_engine(tmp_path / "orders.sqlite")
     serve, ask = readme_console()[3:5]
     started(shlex.split(commands_of(serve)[0][0]), tmp_path)
     assert_shows(ask, free_port, tmp_path)

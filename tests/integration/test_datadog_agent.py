@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from dbos._migration import sqlite_migrations
 
 import canary
+from dbos_tables import empty_engine
 from dogstatsd import Agent
 from served import PATIENCE_SECONDS, served
 from server import missing_part
@@ -27,11 +27,8 @@ PYTHON = ROOT / ".venv-datadog-agent" / "bin" / "python"
 @pytest.fixture
 def engine(tmp_path):
     """File of a database with the tables of DBOS and two workflows in them."""
-    file = tmp_path / "orders.sqlite"
+    file = empty_engine(tmp_path / "orders.sqlite")
     connection = sqlite3.connect(file)
-    connection.execute("CREATE TABLE dbos_migrations (version INTEGER NOT NULL PRIMARY KEY)")
-    connection.executescript(";".join(sqlite_migrations))
-    connection.execute("INSERT INTO dbos_migrations VALUES (?)", (len(sqlite_migrations),))
     for name, status in (("one", "ENQUEUED"), ("two", "ERROR")):
         connection.execute(
             "INSERT INTO workflow_status (workflow_uuid, status, name, created_at, updated_at)"

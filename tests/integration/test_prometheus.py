@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dbos._migration import sqlite_migrations
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from dbos_tables import empty_engine
 from served import PATIENCE_SECONDS, served
 from server import wait_until
 
@@ -24,14 +24,7 @@ TOKEN = "canary-of-the-scraper"
 @pytest.fixture
 def engine(tmp_path):
     """File of a database with the tables of DBOS and nothing in them."""
-    file = tmp_path / "orders.sqlite"
-    connection = sqlite3.connect(file)
-    connection.execute("CREATE TABLE dbos_migrations (version INTEGER NOT NULL PRIMARY KEY)")
-    connection.executescript(";".join(sqlite_migrations))
-    connection.execute("INSERT INTO dbos_migrations VALUES (?)", (len(sqlite_migrations),))
-    connection.commit()
-    connection.close()
-    return file
+    return empty_engine(tmp_path / "orders.sqlite")
 
 
 def variables_of(file, **more):
