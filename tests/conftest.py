@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     *("e2e/test_wsgi.py", "faults/test_database_away.py", "e2e/test_monitoring.py", "e2e/test_monitoring_scrapes.py"),
     *("e2e/test_doctor_database.py", "integration/test_dbos_tally.py", "integration/test_django_checks.py"),
     *("integration/test_migrations.py", "e2e/test_tls.py", "e2e/test_secrets.py", "contract/test_dependencies.py"),
+    *("faults/test_alerts.py", "integration/test_alerts.py", "integration/test_alert_channels.py"),
     *("integration/test_django_users.py", "contract/test_caches.py", "e2e/test_guard_workers.py", "e2e/test_guard.py"),
     *("types/test_users_code.py", "e2e/test_restarts.py", "integration/test_doctor_cache.py"),
     *("integration/test_framework_django.py", "e2e/test_token_command.py", "docs/test_pages.py"),
