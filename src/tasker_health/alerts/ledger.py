@@ -6,7 +6,6 @@ them on its own monotonic clock (`shifted`). Clocks of the fleet may be minutes 
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Iterator
 
@@ -33,6 +32,10 @@ _MOST_RULES = 100
 _MOST_WORDS = 1000
 _MOST_SECONDS = 315_360_000
 _MOST_VERSION = 2**53
+_MOST_EPOCH_SECONDS = 253_370_764_800
+"""The year 9999, the last one that can be told."""
+
+_MOST_DEPTH = 20
 
 
 class Voice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,9 +140,10 @@ def is_believable(ledger: Ledger) -> bool:
         and all(0 <= each.attempts < _MOST_VERSION and each.event in ledger.events for each in waiting)
         and all(map(_can_be_sent, ledger.events.items()))
         and all(0 <= count < _MOST_VERSION for counts in ledger.dropped.values() for count in counts.values())
-        and all(len(each.summary) <= _MOST_WORDS for each in ledger.incidents.values())
+        and all(_are_words(each.summary) for each in ledger.incidents.values())
+        and all(map(_are_words, _names(ledger)))
         and all(abs(moment) <= _MOST_SECONDS for moment in _relative(ledger))
-        and all(0 <= each.since < math.inf and each.for_seconds >= 0 for each in ledger.incidents.values())
+        and all(0 <= each.since < _MOST_EPOCH_SECONDS and each.for_seconds >= 0 for each in ledger.incidents.values())
     )
 
 
@@ -160,6 +164,32 @@ def _can_be_sent(named: tuple[str, Event]) -> bool:
         name == event.id
         and 1 <= len(event.dedup_key) <= MOST_DEDUP_KEY
         and event.dedup_key.isprintable()
-        and len(event.summary) <= _MOST_WORDS
-        and 0 <= event.since <= event.at < _MOST_VERSION
+        and _are_words(event.summary)
+        and _are_words(event.rule)
+        and 0 <= event.since <= event.at < _MOST_EPOCH_SECONDS
+        and _is_flat(event.details, _MOST_DEPTH)
     )
+
+
+def _names(ledger: Ledger) -> Iterator[str]:
+    """Yield every name that is shown to people, or told to others."""
+    yield from ledger.incidents
+    yield from ledger.waiting
+    yield from ledger.dropped
+    for voice in ledger.voices.values():
+        yield from voice.said
+    for counts in ledger.dropped.values():
+        yield from counts
+
+
+def _are_words(text: str) -> bool:
+    """Return whether *text* fits in one line of a log, and commands no terminal."""
+    return len(text) <= _MOST_WORDS and text.isprintable()
+
+
+def _is_flat(value: object, depth: int) -> bool:
+    """Return whether *value* is not nested so deep that it could be read and not written."""
+    if not isinstance(value, dict | list):
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_is_flat(each, depth - 1) for each in parts)

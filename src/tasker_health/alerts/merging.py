@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tasker_health.alerts.incidents import Incident
 from tasker_health.alerts.ledger import Ledger, begun, shifted
-from tasker_health.alerts.waiting import bring_back
+from tasker_health.alerts.waiting import bring_back, settle
 
 
 def merged(theirs: Ledger | None, mine: Ledger, now: float, *, is_ahead: bool) -> Ledger:
@@ -32,7 +32,10 @@ def merged(theirs: Ledger | None, mine: Ledger, now: float, *, is_ahead: bool) -
     if is_older:
         result.version, result.begun_at = mine.version, now
     _add_voices(result, mine)
-    _add_waiting(result, mine)
+    # One that somebody has kept and puts back would page, or end a page, once more.
+    for channel, ids in mine.done.items():
+        settle(result, channel, ids)
+    _add_waiting(result, mine, is_older=is_older)
     _add_incidents(result, mine)
     _add_dropped(result, mine)
     return result
@@ -53,9 +56,12 @@ def _add_voices(result: Ledger, mine: Ledger) -> None:
             result.voices[name] = voice
 
 
-def _add_waiting(result: Ledger, mine: Ledger) -> None:
-    """Add what waits here, but for what is of an incident that is open there: it was told, and is not over."""
-    still_open = {rule for rule, each in result.incidents.items() if each.is_open}
+def _add_waiting(result: Ledger, mine: Ledger, *, is_older: bool) -> None:
+    """Add what waits here, but for what is of an incident that is open there: it was told, and is not over.
+
+    What an older ledger says is open may have ended and begun again since: of that, nothing was told.
+    """
+    still_open = set() if is_older else {rule for rule, each in result.incidents.items() if each.is_open}
     for channel, queue in mine.waiting.items():
         kept = [each for each in queue if mine.events[each.event].rule not in still_open]
         bring_back(result, channel, kept, mine.events)

@@ -10,6 +10,9 @@ from msgspec.structs import replace
 from tasker_health.alerts import Action, Event
 from tasker_health.alerts.ledger import MOST_BYTES, MOST_DONE, MOST_VOICES, Ledger, Waiting, size_of
 
+_FEWEST_VOICES = 20
+"""So many are kept for as long as anything else can be dropped."""
+
 _OMITTED = {"omitted": "too much waits to keep the details"}
 
 
@@ -55,7 +58,8 @@ def expire(ledger: Ledger, known: Collection[str], before: float) -> None:
 def fit(ledger: Ledger, most_bytes: int = MOST_BYTES) -> dict[str, list[Event]]:
     """Make *ledger* small enough to be written; return, by channel, what is dropped for it.
 
-    First the details of what waits longest go, then voices that nobody has heard for long, then events.
+    First the details of what waits longest go, then voices that nobody has heard for long, then events: all that fail
+    say the same.
     """
     newest = sorted(ledger.voices, key=lambda name: ledger.voices[name].heard_at)[-MOST_VOICES:]
     ledger.voices = {name: ledger.voices[name] for name in newest}
@@ -65,6 +69,10 @@ def fit(ledger: Ledger, most_bytes: int = MOST_BYTES) -> dict[str, list[Event]]:
             break
         size -= len(msgspec.json.encode(event.details)) - len(msgspec.json.encode(_OMITTED))
         ledger.events[name] = replace(event, details=_OMITTED)
+    while size > most_bytes and len(newest) > _FEWEST_VOICES:
+        newest = newest[len(newest) // 2 :]
+        ledger.voices = {name: ledger.voices[name] for name in newest}
+        size = size_of(ledger)
     dropped: dict[str, list[Event]] = {}
     while size > most_bytes and any(ledger.waiting.values()):
         channel = max(ledger.waiting, key=lambda name: len(ledger.waiting[name]))
@@ -97,20 +105,24 @@ def _shed(ledger: Ledger, queue: list[Waiting]) -> list[Event]:
     The end of an incident whose beginning was told is the last to go: nothing would end it later.
     """
     events = [ledger.events[each.event] for each in queue]
-    gone = next(([each] for each in events if each.action is Action.UPDATE), None) or _pair(events)
+    tried = {each.event for each in queue if each.attempts}
+    gone = next(([each] for each in events if each.action is Action.UPDATE), None) or _pair(events, tried)
     gone = gone or next(([each] for each in events if each.action is Action.TRIGGER), None) or events[:1]
     ids = {each.id for each in gone}
     queue[:] = [each for each in queue if each.event not in ids]
     return gone
 
 
-def _pair(events: Sequence[Event]) -> list[Event] | None:
-    """Return the oldest beginning whose end waits, too, with that end."""
+def _pair(events: Sequence[Event], tried: Collection[str]) -> list[Event] | None:
+    """Return the oldest beginning whose end waits, too, with that end.
+
+    What was *tried* may have been taken without a word: its end is needed.
+    """
     triggers: dict[str, Event] = {}
     ends: list[tuple[int, list[Event]]] = []
     order = {each.id: number for number, each in enumerate(events)}
     for each in events:
-        if each.action is Action.TRIGGER:
+        if each.action is Action.TRIGGER and each.id not in tried:
             triggers[each.dedup_key] = each
         elif each.action is Action.RESOLVE and each.dedup_key in triggers:
             begun = triggers.pop(each.dedup_key)

@@ -59,6 +59,11 @@ def waiting(ledger, channel="one"):
     return [each.event.id for each in ledger.queue(channel)]
 
 
+def nested(depth):
+    """Return lists in lists."""
+    return [] if depth == 0 else [nested(depth - 1)]
+
+
 UPDATE, RESOLVE = Action.UPDATE, Action.RESOLVE
 
 
@@ -87,6 +92,25 @@ def test_a_full_queue_drops_what_is_missed_least(events, left, dropped):
     assert waiting(ledger) == left
     assert [each.id for each in gone["one"]] == dropped
     assert set(ledger.events) == set(left)
+
+
+def test_the_end_of_what_was_tried_is_kept():
+    """Its beginning was perhaps taken without a word: without an end it would be open there for ever."""
+    ledger = ledger_of(event("a"), event("b", RESOLVE))
+    settle(ledger, "one", (), {"a"})
+    enqueue(ledger, ["one", "two"], event("c", rule="other"), 20.0, 2)
+    assert waiting(ledger) == ["b", "c"]
+    assert waiting(ledger, "two") == ["c"]
+
+
+def test_voices_go_before_pages():
+    """In a large fleet everything fails everywhere: what all say alike costs no page."""
+    said = {f"check:{'x' * 40}{number}": Severity.CRITICAL for number in range(30)}
+    ledger = ledger_of(event("a"), voices={f"p{number}": Voice(heard_at=number, said=said) for number in range(100)})
+    assert fit(ledger) == {}
+    assert size_of(ledger) <= MOST_BYTES
+    assert waiting(ledger) == ["a"]
+    assert "p99" in ledger.voices
 
 
 def test_what_is_settled_waits_no_more_and_attempts_are_counted():
@@ -154,6 +178,14 @@ LEDGER = ledger_of(event("a"), incidents={"r": incident()}, voices={"p": Voice(h
         {"events": {"a": replace(event("a"), dedup_key="a\nb")}},
         {"events": {"a": replace(event("a"), summary="x" * 2000)}},
         {"events": {"a": replace(event("a"), since=5.0)}},
+        {"events": {"a": replace(event("a"), at=9e15)}},
+        {"events": {"a": replace(event("a"), rule="r\n2026 ERROR all is lost")}},
+        {"events": {"a": replace(event("a"), details={"a": nested(900)})}},
+        {"incidents": {"r": replace(incident(), since=1e300)}},
+        {"incidents": {"r": replace(incident(), summary="\x1b[2J")}},
+        {"incidents": {"\x1b[2J": incident()}},
+        {"voices": {"p": Voice(heard_at=0.0, said={"r\n": None})}},
+        {"dropped": {"one": {"\x1b[2J": 1}}},
         {"events": {"a": event("b")}},
     ],
 )
@@ -204,6 +236,24 @@ def test_what_a_channel_has_taken_is_not_brought_back():
     result = merged(theirs, ledger_of(event("a")), 20.0, is_ahead=True)
     assert waiting(result) == []
     assert waiting(result, "two") == ["a"]
+
+
+@pytest.mark.parametrize("action", Action)
+def test_what_is_done_is_not_sent_again(action):
+    """Somebody has kept an old ledger and puts it back: what was told from it pages nobody, and ends no page."""
+    old = replace(ledger_of(event("a", action)), version=3)
+    mine = replace(shifted(old, 0.0), version=4)
+    settle(mine, "one", {"a"})
+    result = merged(old, mine, 20.0, is_ahead=False)
+    assert waiting(result) == []
+    assert waiting(result, "two") == ["a"]
+
+
+def test_an_older_ledger_takes_no_page_away():
+    """It says that the incident is open; that one has ended since, and of its successor nothing was told."""
+    old = replace(begun(0.0), version=3, incidents={"r": incident()})
+    mine = replace(ledger_of(event("b")), lineage=old.lineage, version=9, incidents={"r": incident(seen_at=19.0)})
+    assert waiting(merged(old, mine, 20.0, is_ahead=False)) == ["b"]
 
 
 def test_of_two_that_agree_the_one_seen_later_counts():
