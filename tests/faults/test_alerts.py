@@ -84,6 +84,19 @@ async def test_a_dead_replica_holds_no_incident_open(fleet):
 
 
 @simulated_fleet
+async def test_a_replica_that_fails_once_and_goes_pages_nobody(fleet):
+    """A pod that ends lost its database a moment before: it was so for one look, and nobody can say for longer."""
+    fleet.begin(*TWENTY[:5])
+    await asyncio.sleep(200)
+    for process in list(fleet.processes[:3]):
+        fleet.world.failing.add(process.name)
+        await asyncio.sleep(20)
+        process.die()
+        await asyncio.sleep(200)
+    assert fleet.receiver.log == []
+
+
+@simulated_fleet
 async def test_what_is_not_known_ends_nothing(fleet):
     """The failing check is not run any more, or its process cannot look: the incident stays."""
     fleet.begin(*TWENTY[:3])

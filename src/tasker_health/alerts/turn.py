@@ -56,7 +56,7 @@ class Turn:
         """
         own = {each.rule: each for each in observed or ()}
         self._speak(ledger, own, moment, is_blind=observed is None)
-        said = _said(ledger)
+        said = _said(ledger, moment.now - self._pace.gap_seconds / 2)
         events: list[Event] = []
         for rule in dict.fromkeys([*own, *said, *ledger.incidents]):
             seen = self._seen(rule, own, said.get(rule, []), ledger.incidents.get(rule), moment, observed is None)
@@ -141,12 +141,16 @@ class Turn:
         )
 
 
-def _said(ledger: Ledger) -> dict[str, list[Severity | None]]:
-    """Return what all voices say, by rule."""
+def _said(ledger: Ledger, since: float) -> dict[str, list[Severity | None]]:
+    """Return what all voices say, by rule.
+
+    Of one that was not heard *since* then, such as that of a process that is gone, nothing is known any more: what it
+    has seen once does not become an incident by waiting.
+    """
     said: dict[str, list[Severity | None]] = {}
     for voice in ledger.voices.values():
         for rule, severity in voice.said.items():
-            said.setdefault(rule, []).append(severity)
+            said.setdefault(rule, []).append(severity if voice.heard_at >= since else None)
     return said
 
 
