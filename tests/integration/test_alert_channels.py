@@ -215,6 +215,14 @@ def test_an_answer_without_end_is_not_read_to_its_end(receiver, kind):
     assert receiver.sent_bytes < 50_000_000
 
 
+@pytest.mark.parametrize("kind", ["signed", "slack"])
+def test_an_answer_that_ends_after_its_status(receiver, kind):
+    """The status has told that it was taken: were the body waited for, it would be sent again and again."""
+    receiver.misbehave(Answer(200, {"Content-Length": "10"}))
+    asyncio.run(channel_of(kind, receiver, seconds=30).send(event_of()))
+    assert len(receiver.requests) == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_redirect_is_not_followed(receiver, kind):
     """It would carry the key, or the figures, to wherever an answer points: the address is to be put right."""
