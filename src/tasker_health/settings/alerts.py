@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -12,10 +13,22 @@ _Switch = Literal["off", "unhealthy", "degraded"]
 
 
 def _web(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("https://", "http://")):
-        raise ValueError("a URL that begins with https:// or http://")
+    url = value.get_secret_value()
+    if not (url.startswith(("https://", "http://")) and url.isprintable() and " " not in url and _has_host(url)):
+        raise ValueError("a URL that begins with https:// or http://, with a host and without spaces")
     return value
 
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an address that is none
+        return False
+
+
+_TAKEN = frozenset({"pagerduty", "datadog", "opentelemetry"})
+"""Names of those who are told, which no webhook can have: what waits and is counted goes by name."""
 
 _Url = Annotated[SecretStr, AfterValidator(_web)]
 
@@ -63,6 +76,8 @@ class WebhookSettings(Group):
     def _is_signed(self) -> Self:
         if (self.kind == "signed") != (self.signing_key is not None):
             raise ValueError("signing_key: needed where kind is signed, and only there")
+        if self.signing_key is not None and self.signing_key.get_secret_value() in {"", "whsec_"}:
+            raise ValueError("signing_key: without a key, everybody can sign")
         return self
 
 
@@ -86,6 +101,12 @@ class AlertSettings(Group):
     rules: RuleSettings = Field(RuleSettings(), description="Which rules are looked at.")
     pagerduty: PagerDutySettings = Field(PagerDutySettings(), description="PagerDuty.")
     webhooks: dict[Name, WebhookSettings] = Field({}, description="Webhooks by name.")
+
+    @model_validator(mode="after")
+    def _are_told_apart(self) -> Self:
+        if taken := _TAKEN.intersection(self.webhooks):
+            raise ValueError(f"webhooks.{min(taken)}: this name is taken; what waits would be another's")
+        return self
 
     @property
     def are_wanted(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 import canary
 from fakes import settings_of
@@ -56,6 +57,30 @@ def test_certificates_that_cannot_be_read(alerts):
     """One line names the setting and the file."""
     with pytest.raises(SettingsError, match=r"^alerts\.\S+\.ca_file = '/none': name a PEM file of certificates"):
         chosen_channels(alerts_of(**alerts))
+
+
+@pytest.mark.parametrize("name", ["pagerduty", "datadog", "opentelemetry"])
+def test_a_name_that_is_taken(name):
+    """Two under one name would have one queue: what one of them takes, the other one would never get."""
+    with pytest.raises(ValidationError, match=rf"webhooks\.{name}: this name is taken"):
+        alerts_of(webhooks={name: hook()})
+
+
+@pytest.mark.parametrize("key", ["", "whsec_"])
+def test_a_key_that_is_none(key):
+    """A variable that is not set leaves nothing: with that, everybody could sign."""
+    with pytest.raises(ValidationError, match="everybody can sign"):
+        alerts_of(webhooks={"ops": hook(signing_key=key)})
+
+
+@pytest.mark.parametrize(
+    "rest", ["", "/path", "hooks.example:99999/", "hooks.example:0/", "hooks example/", "h/\n", "[::/"]
+)
+def test_an_address_that_is_none(rest):
+    """It is said at the start, not when somebody is to be told, and does not show the address."""
+    with pytest.raises(ValidationError, match="a URL that begins with") as raised:
+        alerts_of(webhooks={"ops": hook(url=f"https://{rest}")})
+    assert "example" not in str(raised.value)
 
 
 def test_a_key_that_cannot_be_sent():
