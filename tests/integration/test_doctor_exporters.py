@@ -130,6 +130,60 @@ async def test_exporters_that_push(receiver, tmp_path):
 
 
 @in_loop
+@pytest.mark.parametrize(
+    ("scheme", "kind", "works"),
+    [
+        ("unix", socket.SOCK_STREAM, True),
+        ("unixstream", socket.SOCK_STREAM, True),
+        ("unixgram", socket.SOCK_DGRAM, True),
+        ("unixgram", socket.SOCK_STREAM, False),
+    ],
+)
+async def test_an_agent_is_found_at_any_kind_of_socket(scheme, kind, works, tmp_path):
+    """Each way to write the address of a socket is understood, and one that insists on another kind does not fit."""
+    with socket.socket(socket.AF_UNIX, kind) as agent:
+        agent.bind(str(tmp_path / "agent"))
+        if kind == socket.SOCK_STREAM:
+            agent.listen()
+        datadog = {"enabled": True, "address": f"{scheme}://{tmp_path}/agent"}
+        found = (await found_of(settings_of(exporters={"datadog": datadog})))["datadog"]
+    assert found.verdict is (Verdict.WELL if works else Verdict.CHANGE)
+
+
+@in_loop
+async def test_what_the_environment_forbids_is_not_said_to_be_on(monkeypatch):
+    """Where a variable forbids what the settings ask for, the line names that variable."""
+    monkeypatch.setenv("DD_DOGSTATSD_DISABLE", "true")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    found = await found_of(settings_of(exporters={"datadog": {"enabled": True}, "opentelemetry": {"enabled": True}}))
+    assert "DD_DOGSTATSD_DISABLE is set: nothing is told" in found["datadog"].measured
+    assert "OTEL_SDK_DISABLED is set: nothing is told" in found["opentelemetry"].measured
+
+
+@in_loop
+async def test_an_address_of_the_environment_is_put_right_there(monkeypatch):
+    """What names an address that is none is told: the variable, not the setting that is not there."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")
+    settings = settings_of(exporters={"opentelemetry": {"enabled": True}})
+    found = await found_of(settings, send_test=True)
+    assert "write OTEL_EXPORTER_OTLP_ENDPOINT as" in found["opentelemetry"].remedy
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT: a URL such as" in found["opentelemetry test"].measured
+
+
+def test_no_name_in_a_remedy_is_cut():
+    """A narrow terminal breaks a long name; it does not end it with dots."""
+    done = run(
+        "doctor",
+        "exporters",
+        COLUMNS="80",
+        TASKER_EXPORTERS__OPENTELEMETRY__ENABLED="true",
+        TASKER_EXPORTERS__OPENTELEMETRY__ENDPOINT=f"http://127.0.0.1:{free_port()}/v1/metrics",
+    )
+    assert "…" not in done.stdout
+    assert "exporters.opentelemetry." in done.stdout
+
+
+@in_loop
 async def test_what_waits_and_what_was_dropped(redis_server, receiver):
     """Another process reads in the shared cache what waits for whom, and what nobody will get any more."""
     settings = settings_of(

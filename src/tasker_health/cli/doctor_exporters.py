@@ -48,7 +48,8 @@ async def examined(settings: Settings, *, send_test: bool) -> list[Finding]:
         ConfigurationError: The settings cannot work.
     """
     channels, exporters = chosen_channels(settings), push_exporters(settings)
-    found = [_prometheus(settings), await _datadog(settings), await _opentelemetry(settings)]
+    telling = {each.name for each in exporters}
+    found = [_prometheus(settings), await _datadog(settings, telling), await _opentelemetry(settings, telling)]
     found += [await _pagerduty(settings), *_routing_key(settings)]
     found += [await _webhook(settings, name) for name in settings.alerts.webhooks]
     if settings.alerts.are_wanted:
@@ -66,20 +67,31 @@ def _prometheus(settings: Settings) -> Finding:
     return note("prometheus", f"asks for {where}", "whether it does is told by its page of targets")
 
 
-async def _datadog(settings: Settings) -> Finding:
-    wanted = settings.exporters.datadog
-    return await reached_agent("datadog", wanted.address) if wanted.enabled else off("datadog")
+async def _datadog(settings: Settings, telling: set[str]) -> Finding:
+    what, wanted = "datadog", settings.exporters.datadog
+    if not wanted.enabled:
+        return off(what)
+    return await reached_agent(what, wanted) if what in telling else _forbidden(what, "DD_DOGSTATSD_DISABLE")
 
 
-async def _opentelemetry(settings: Settings) -> Finding:
+def _forbidden(what: str, variable: str) -> Finding:
+    return note(what, f"on, but {variable} is set: nothing is told", f"unset {variable} where it is to be told")
+
+
+async def _opentelemetry(settings: Settings, telling: set[str]) -> Finding:
     what, wanted = "opentelemetry", settings.exporters.opentelemetry
     if not wanted.enabled:
         return off(what)
-    names = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    url = wanted.endpoint or next((os.environ[name] for name in names if os.environ.get(name)), None)
+    if what not in telling:
+        return _forbidden(what, "OTEL_SDK_DISABLED")
+    from tasker_health.exporters.otlp import address_variable  # it is installed: something is told by it
+
+    key, url = "exporters.opentelemetry.endpoint", wanted.endpoint
+    if url is None:
+        key = address_variable()
+        url = os.environ.get(key) or None
     if url is None:
         return note(what, "on: what the application's meter provider is told", "where that goes is the application's")
-    key = "exporters.opentelemetry.endpoint"
     return await reached(what, place_of(url, tls_of("exporters.opentelemetry", None)), key)
 
 

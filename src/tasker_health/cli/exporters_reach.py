@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import time
@@ -11,10 +12,12 @@ from urllib.parse import urlsplit
 from tasker_health.cli.findings import Finding, Verdict, change, note
 from tasker_health.deadline import in_thread, within
 from tasker_health.reasons import reason_of
+from tasker_health.settings.exporters import DatadogSettings, DatadogTarget
 
 PATIENCE_SECONDS = 5.0
 
-_UNIX = "unix://"
+_KINDS = {"unixgram": [socket.SOCK_DGRAM], "unixstream": [socket.SOCK_STREAM]}
+_ANY_KIND = [socket.SOCK_DGRAM, socket.SOCK_STREAM]
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -57,24 +60,35 @@ async def reached(what: str, place: Place | None, key: str) -> Finding:
     return Finding(what=what, measured=f"{place}: reached in {took:.0f} ms", figures={"connect_ms": round(took, 3)})
 
 
-async def reached_agent(what: str, address: str) -> Finding:
-    """Return whether a Datadog Agent can be at *address*: a datagram is not answered, but a socket's file is open."""
+async def reached_agent(what: str, settings: DatadogSettings) -> Finding:
+    """Return whether a Datadog Agent can be there: a datagram is not answered, but a socket's file is open."""
+    address, target = settings.address, settings.target
     try:
-        await within(in_thread(lambda: _look_for_agent(address), "doctor"), PATIENCE_SECONDS)
+        await within(in_thread(lambda: _look_for_agent(target), "doctor"), PATIENCE_SECONDS)
     except Exception as error:  # noqa: BLE001 -- as above
         remedy = "start the Agent, mount the folder of its socket, or put exporters.datadog.address right"
         return change(what, f"{address}: {_why(error)}", remedy)
-    if address.startswith(_UNIX):
+    if target.socket_path:
         return Finding(what=what, measured=f"{address}: somebody listens")
-    return note(what, f"{address}, by UDP", "nobody answers there: the Agent's own status tells what arrived")
+    return note(what, f"{address}, by UDP", "a datagram is not answered: the Agent's own status tells what arrived")
 
 
-def _look_for_agent(address: str) -> None:
-    if not address.startswith(_UNIX):
-        socket.getaddrinfo(address.rpartition(":")[0].strip("[]"), None)
+def _look_for_agent(target: DatadogTarget) -> None:
+    if not target.socket_path:
+        socket.getaddrinfo(target.host, target.port)
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.connect(address.removeprefix(_UNIX))
+    scheme, _, path = target.socket_path.partition("://")
+    kinds = _KINDS.get(scheme, _ANY_KIND)
+    for kind in kinds:
+        with socket.socket(socket.AF_UNIX, kind) as line:
+            line.settimeout(PATIENCE_SECONDS)
+            try:
+                line.connect(path)
+            except OSError as error:
+                if error.errno != errno.EPROTOTYPE or kind is kinds[-1]:
+                    raise
+            else:
+                return
 
 
 def _connect(place: Place) -> None:

@@ -73,5 +73,7 @@ def _print(findings: Sequence[Finding]) -> None:
     table = Table("what", "measured", "verdict", "remedy", box=None, padding=(0, 2, 0, 0))
     for found in findings:
         verdict = Text(found.verdict, style=_COLOURS[found.verdict])
-        table.add_row(Text(found.what), Text(found.measured), verdict, Text(found.remedy))
+        # No name is cut: it would be of no use.
+        what, measured, remedy = (Text(each, overflow="fold") for each in (found.what, found.measured, found.remedy))
+        table.add_row(what, measured, verdict, remedy)
     Console(highlight=False).print(table)

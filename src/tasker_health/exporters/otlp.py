@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from tasker_health.settings import OpenTelemetrySettings
 THREAD = "opentelemetry"
 _OK = range(200, 300)
 _AGAIN = frozenset({408, 429, *range(500, 600)})
+_URL = re.compile(r"https?://[^/?#\s]", re.IGNORECASE)
 _EXPORTER_LOG = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
 
 
@@ -149,13 +151,22 @@ def _seconds(retry_after: str) -> float | None:
 
 def unusable_environment() -> str:
     """Return why the environment names no receiver that can be told; empty: it does."""
-    names = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    if not any(map(os.environ.get, names)):
+    variable = address_variable()
+    address = os.environ.get(variable)
+    if not address:
         return "no meter provider and no address: set exporters.opentelemetry.endpoint"
+    if not _URL.match(address):
+        return f"{variable}: a URL such as http://collector:4318, or set exporters.opentelemetry.endpoint"
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
     if (protocol or "http/protobuf") != "http/protobuf":
         return "OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken; set exporters.opentelemetry.endpoint"
     return ""
+
+
+def address_variable() -> str:
+    """Return the variable of the environment that says where the receiver is, or could say it."""
+    signal = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
+    return signal if os.environ.get(signal) else "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
 def _not_of_ours(_record: logging.LogRecord) -> bool:
