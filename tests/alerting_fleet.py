@@ -137,9 +137,12 @@ class FakeChannel:
         self.name = name
         self._receiver, self._process = receiver, process
         self.closed = 0
+        self.is_cut = False
 
     async def send(self, event: Event) -> None:
-        """Bring it there."""
+        """Bring it there, if there is a way."""
+        if self.is_cut:
+            raise DeliveryError("no answer")
         await self._receiver.take(self._process, event)
 
     async def close(self) -> None:

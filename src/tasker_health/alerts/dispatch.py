@@ -46,12 +46,14 @@ class Outcome(Struct, kw_only=True):
         done: Ids of events that were taken.
         dropped: Why nobody will get the others, by id: `refused` or `expired`.
         attempted: Ids of those that were sent, with success or without.
+        was_asked: Whether the other side has said for how long it wants to be left alone.
         rest_seconds: How long the channel is to be left alone; 0: what was not sent can be sent at once.
     """
 
     done: set[str] = field(default_factory=set)
     dropped: dict[str, str] = field(default_factory=dict)
     attempted: set[str] = field(default_factory=set)
+    was_asked: bool = False
     rest_seconds: float = 0.0
 
 
@@ -141,6 +143,7 @@ class Dispatch:
             self._drop(pending, "refused", outcome)
             self._counts.pending -= 1
             return True
+        outcome.was_asked = failure.after_seconds is not None
         until = self._clock.monotonic() + self._rest_after(pending.attempts, failure.after_seconds)
         if pending.attempts >= _PATIENT_ATTEMPTS and failure.after_seconds is None and not self._held:
             self._held[pending.event.dedup_key] = until

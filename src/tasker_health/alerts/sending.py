@@ -19,6 +19,9 @@ _EXTEND_SECONDS = 3.0
 _LOOK_SECONDS = 5.0
 """How often it is looked whether another process has died over what it was to send."""
 
+_MOST_FAILURES = 5
+"""After so many in a row another process tries: perhaps it is our own way there that is broken."""
+
 _PAUSE_SECONDS = 0.5
 """Least time from one delivery that has brought nothing to the next one."""
 
@@ -55,24 +58,34 @@ class Sending:
                 await self._book.look()
                 continue
             async with self._kept() as lost:
-                await self._deliver_all(lost)
+                is_over = await self._deliver_all(lost)
             await self.let_go()
+            if not is_over:
+                await asyncio.sleep(LEASE_SECONDS)
 
     async def let_go(self) -> None:
         """Let another process send."""
         await self._document.release(self._lease)
 
-    async def _deliver_all(self, lost: asyncio.Event) -> None:
-        """Deliver until nothing waits, or another process has the lease."""
+    async def _deliver_all(self, lost: asyncio.Event) -> bool:
+        """Deliver until nothing waits, or another process has the lease; return false where another one is to try."""
         await self._book.look()
+        failures = 0
         while (pending := self._book.queue(self._channel)) and not lost.is_set():
             outcome = await self._dispatch.deliver(pending)
             settled = outcome.done | outcome.dropped.keys()
             if settled or outcome.attempted:
                 await self._book.settle(self._channel, settled, outcome.attempted - settled)
+            if outcome.done or outcome.was_asked:
+                failures = 0
+            elif outcome.attempted:
+                failures += 1
+            if failures >= _MOST_FAILURES:
+                return False
             if not settled:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 await self._rest(lost, outcome.rest_seconds - _PAUSE_SECONDS)
+        return True
 
     async def _rest(self, lost: asyncio.Event, seconds: float) -> None:
         """Wait for so many *seconds*, or until something else waits, too: perhaps that can be sent at once."""
