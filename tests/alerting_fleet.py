@@ -138,10 +138,13 @@ class FakeChannel:
         self._receiver, self._process = receiver, process
         self.closed = 0
         self.is_cut = False
+        self.breaks_at: set[str] = set()
+        self.attempts = 0
 
     async def send(self, event: Event) -> None:
         """Bring it there, if there is a way."""
-        if self.is_cut:
+        self.attempts += 1
+        if self.is_cut or event.rule in self.breaks_at:
             raise DeliveryError("no answer")
         await self._receiver.take(self._process, event)
 

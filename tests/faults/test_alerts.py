@@ -9,7 +9,7 @@ import pytest
 from alerting_fleet import simulated_fleet
 from tasker_health.alerts import Action
 from tasker_health.errors import DeliveryError
-from tasker_health.model import Reason, StatusReason, SystemStatus
+from tasker_health.model import CheckResult, CheckStatus, Reason, StatusReason, SystemStatus
 
 TWENTY = [f"p{number}" for number in range(20)]
 STATUS, CHECK = "tasker-health/shop/status", "tasker-health/shop/check:database"
@@ -313,6 +313,18 @@ async def test_a_sender_without_a_way_out_lets_another_one_try(fleet):
     await asyncio.sleep(900)
     assert fleet.receiver.open == {STATUS}
     assert "p0" not in fleet.receiver.tried_by
+
+
+@simulated_fleet
+async def test_what_a_receiver_breaks_at_keeps_nothing_else_from_it(fleet):
+    """It answers 500 to the events of two incidents, again and again: a third one is told all the same."""
+    (process,) = fleet.begin("p0")
+    process.channel.breaks_at = {"check:a", "check:b"}
+    failing = CheckResult(status=CheckStatus.ERROR, reason=Reason.TIMEOUT)
+    fleet.world.facts = {"checks": {"a": failing, "b": failing, "c": failing}}
+    await asyncio.sleep(1800)
+    assert fleet.receiver.keys == {"tasker-health/shop/check:c"}
+    assert process.channel.attempts < 60, "with rests"
 
 
 @simulated_fleet

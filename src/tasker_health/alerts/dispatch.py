@@ -35,6 +35,9 @@ MOST_ASKED_SECONDS = 900.0
 _PATIENT_ATTEMPTS = 5
 """After so many failures of one event others are tried without it: perhaps it is the event that is not digested."""
 
+_MOST_HELD = 5
+"""So many incidents are passed over at a time: more that fail mean that the other side is down."""
+
 _TOLD_EVERY = 20
 """Of failures in a row the first is told, and every so many after it."""
 
@@ -145,7 +148,7 @@ class Dispatch:
             return True
         outcome.was_asked = failure.after_seconds is not None
         until = self._clock.monotonic() + self._rest_after(pending.attempts, failure.after_seconds)
-        if pending.attempts >= _PATIENT_ATTEMPTS and failure.after_seconds is None and not self._held:
+        if pending.attempts >= _PATIENT_ATTEMPTS and failure.after_seconds is None and len(self._held) < _MOST_HELD:
             self._held[pending.event.dedup_key] = until
             return True
         self._rests_until = until
