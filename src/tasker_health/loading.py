@@ -171,10 +171,14 @@ def _one_line(error: ValidationError, origins: Origins) -> SettingsError:
     if fault["type"] == "missing":
         return SettingsError(".".join(path), "not set", "it is required; set it")
     message = fault["msg"].removeprefix("Value error, ")
-    if isinstance(fault["input"], Mapping):  # what is wrong is how the settings of one group go together
+    if (
+        isinstance(fault["input"], Mapping) and ": " in message
+    ):  # what is wrong is how the settings of one group go together
         name, _, rest = message.partition(": ")
         path = (*path, name)
         return SettingsError(origins.spell(path), _printable(fault["input"].get(name), path, origins), rest)
+    if fault["type"] == "dict_type":
+        message = "names and values: a table in TOML, a variable for each name in the environment"
     message = message[0].lower() + message[1:]
     return SettingsError(origins.spell(path), _printable(fault["input"], path, origins), f"allowed: {message}")
 

@@ -102,7 +102,7 @@ def _sendable(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
         raise ValueError("names of headers, such as authorization")
     if not all(_HEADER_VALUE.fullmatch(each.get_secret_value()) for each in value.values()):
         raise ValueError("values of printable ASCII")
-    return value
+    return {name.replace("_", "-"): each for name, each in value.items()}  # a variable cannot have the latter
 
 
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -120,7 +120,7 @@ class OpenTelemetrySettings(Group):
         " application, or what OTEL_EXPORTER_OTLP_ENDPOINT says.",
     )
     headers: Annotated[dict[str, SecretStr], AfterValidator(_sendable)] = Field(
-        {}, description="Sent along, by the name of the header."
+        {}, description="Sent along, by the name of the header; _ stands for -."
     )
     interval_seconds: PositiveSeconds = Field(60, description="Period of sending.")
     timeout_seconds: PositiveSeconds = Field(

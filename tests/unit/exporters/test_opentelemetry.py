@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import threading
@@ -339,3 +340,24 @@ def test_it_is_chosen_where_it_is_wanted_and_may_be(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.metric_exporter", None)
     with pytest.raises(SettingsError, match=r"pip install 'tasker-health\[opentelemetry\]'"):
         push_exporters(wanted)
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [({"a b": "c"}, "names of headers"), ({"a": "c\nd"}, "values of printable ASCII"), ("a=b", "names and values")],
+)
+def test_headers_that_cannot_be_sent(headers, told, tmp_path):
+    """One line names the setting and what is allowed there, and no value."""
+    words = json.dumps(headers).replace(": ", " = ")
+    (tmp_path / "health.toml").write_text(f"[exporters.opentelemetry]\nheaders = {words}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(tmp_path / "health.toml")
+    line = str(caught.value)
+    assert line.startswith("exporters.opentelemetry.headers ")
+    assert f"= '***': allowed: {told}" in line
+
+
+def test_a_header_named_by_a_variable(monkeypatch):
+    """A shell's variable has no hyphen, so an underscore stands for it, as in the headers of a check."""
+    monkeypatch.setenv("TASKER_EXPORTERS__OPENTELEMETRY__HEADERS__X_SCOPE_ORGID", "orders")
+    assert list(load_settings().exporters.opentelemetry.headers) == ["x-scope-orgid"]
