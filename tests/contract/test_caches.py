@@ -506,7 +506,7 @@ class TestTrouble:
         """Both are answered after a fork; the parent goes on with the connection that it had."""
         recipe = shared.recipe()
         done = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", _FORK, *sys.path],
+            [sys.executable, "-W", "error", "-c", _FORK, *sys.path],
             input=json.dumps([recipe.module, recipe.function, recipe.arguments]),
             capture_output=True,
             text=True,

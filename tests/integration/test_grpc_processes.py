@@ -90,7 +90,7 @@ async def main():
     process = os.fork()
     if process == 0:
         asyncio._set_running_loop(None)
-        health._forked()
+        health._lifecycle.forget()
         asyncio.run(child(health))
     await asked(health, 20)
     assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, process, 0))[1]) == 7
