@@ -203,6 +203,7 @@ class EventsReceiver:
             elif behaviour is Behaviour.HANG_BEFORE_TLS:
                 _wait_for_end(copy)
             else:
+                connection.getpeername()  # raises where nobody is there: wrapped, CPython 3.11 would leave it open
                 with self._tls.wrap_socket(connection, server_side=True) as line:
                     self._converse(line, copy, behaviour)
         except (OSError, ValueError):
