@@ -139,22 +139,23 @@ class Alerting:
         loop, period = asyncio.get_running_loop(), self._settings.alerts.interval_seconds
         # A fleet that was started at one moment does not take its turns at one moment.
         due = loop.time() + random.random() * min(period, 1.0)  # noqa: S311 -- no secret
-        await self._book.look()  # what waits needs no turn to be sent
+        await self._attempt(self._book.look())  # what waits needs no turn to be sent
         while True:
             await asyncio.sleep(due - loop.time())
-            try:
-                await self._look()
-            except Exception:  # an alert that is late is better than none ever
-                log.exception("alerts: a turn failed")
+            await self._attempt(self._look())
             due = max(due + period, loop.time())
 
     async def _send_for_ever(self, sending: Sending) -> None:
         while True:
-            try:
-                await sending.run()
-            except Exception:  # as above
-                log.exception("alerts: sending failed")
+            await self._attempt(sending.run())
             await asyncio.sleep(self._settings.alerts.interval_seconds)
+
+    async def _attempt(self, work: Awaitable[object]) -> None:
+        """Await *work*; an alert that is late is better than none ever, so no failure ends what goes on for ever."""
+        try:
+            await work
+        except Exception:
+            log.exception("alerts: a turn, or sending, failed")
 
     async def _look(self) -> None:
         """Take one turn."""

@@ -74,7 +74,7 @@ def exporters(
         bool, typer.Option("--send-test", help="Tell each of them something: a test alert that ends at once.")
     ] = False,
 ) -> int:
-    """Tell who is told what, whether they can be reached, and what waits for them; exit 0 (well) or 1 (change it)."""
+    """Tell who is told what, whether they can be reached, and what waits for them; exit 0, 1 (change it) or 2."""
     from tasker_health.cli.doctor_exporters import examine_exporters
 
     return examine_exporters(load_settings(config), as_json=as_json, send_test=send_test)

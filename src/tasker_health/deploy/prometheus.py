@@ -38,7 +38,8 @@ BY = "namespace, job"
 _LONGEST_INTERVAL_SECONDS = 3600
 _LONGEST_FOR_SECONDS = 86_400
 _JOB = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:-]{0,199}")
-_URL = re.compile(r"[!#-&(-;=?-\[\]-z~]+")
+_PAGE = re.compile(r"(https?://|[A-Za-z0-9./])[!#-&(-;=?-\[\]-z~]*")
+"""A URL, or the path of a page; a scheme that a browser would run is none."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def watch_of(  # noqa: PLR0913 -- each is an option of the command
         raise ConfigurationError(f"--interval {interval_seconds}: 1 to {_LONGEST_INTERVAL_SECONDS} s")
     if for_seconds is not None and not 0 <= for_seconds <= _LONGEST_FOR_SECONDS:
         raise ConfigurationError(f"--for-seconds {for_seconds}: 0 to {_LONGEST_FOR_SECONDS} s")
-    if not _URL.fullmatch(runbooks):
+    if not _PAGE.fullmatch(runbooks) or (":" in runbooks and not runbooks.startswith(("https://", "http://"))):
         raise ConfigurationError(f"--runbooks {runbooks!r}: a URL, such as https://docs.example.org/monitoring")
     secret = metrics_secret(settings)
     return Watch(

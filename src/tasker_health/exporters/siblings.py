@@ -131,7 +131,12 @@ class Siblings:
             await what
         except (OSError, RuntimeError, RunEndedError) as error:  # TimeoutError is an OSError
             if not self._is_in_trouble:
-                log.warning("%s=%s: counts are not shared: %s", VARIABLE, self._folder.path, words_of(error))
+                log.warning(
+                    "%s=%s: counts are not shared; it must be a folder that may be written: %s",
+                    VARIABLE,
+                    self._folder.path,
+                    words_of(error),
+                )
             self._is_in_trouble = True
         else:
             self._is_in_trouble = False
