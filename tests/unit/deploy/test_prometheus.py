@@ -319,6 +319,7 @@ def test_a_burn_rate_can_be_reached():
         (("--alertmanager", "http://a:1"), "--alertmanager 'http://a:1': HOST:PORT"),
         (("--prometheus", "a"), "--prometheus 'a': HOST:PORT"),
         (("--runbooks", "a b"), "--runbooks 'a b': a URL"),
+        (("--runbooks", "javascript:1"), "--runbooks 'javascript:1': a URL"),
         (("--server", "a"), "--server 'a': HOST:PORT"),
     ],
 )
