@@ -28,7 +28,7 @@ def examine(url, *arguments, **variables):
 
 def verdicts(findings):
     """Return what was thought not well, by name."""
-    return {what: found["verdict"] for what, found in findings.items() if found.get("verdict", "well") != "well"}
+    return {what: found["verdict"] for what, found in findings.items() if found.get("verdict", "ok") != "ok"}
 
 
 def test_postgresql_is_measured_with_figures(postgres_database):
@@ -62,7 +62,7 @@ def test_what_is_set_badly_is_found_with_its_remedy(own_postgres):
     variables = {"TASKER_DATABASE__REQUIRE_WRITABLE": "true", "TASKER_DATABASE__POOL_SIZE": "20"}
     code, found = examine(own_postgres.url, **variables)
     assert code == 1
-    changes = {what for what, verdict in verdicts(found).items() if verdict == "change"}
+    changes = {what for what, verdict in verdicts(found).items() if verdict == "warning"}
     assert changes == {"idle connections", "writing", "pool"}
     assert "has 8 left" in found["pool"]["measured"]
     done = run("doctor", "database", TASKER_DATABASE__URL=own_postgres.url, COLUMNS="200", **variables)
@@ -76,7 +76,7 @@ def test_a_pooler_in_transaction_mode_is_seen(postgres, postgres_database, size)
     try:
         url = bouncer.url_for(postgres_database)
         code, found = examine(url)
-        assert (code, found["prepared statements"]["verdict"]) == (1, "change")
+        assert (code, found["prepared statements"]["verdict"]) == (1, "warning")
         assert "TASKER_DATABASE__PREPARED_STATEMENTS=false" in found["prepared statements"]["remedy"]
         assert "transaction mode" in found["pooler"]["measured"]
         code, found = examine(url, TASKER_DATABASE__PREPARED_STATEMENTS="false")
@@ -102,7 +102,7 @@ def test_mariadb_is_measured(mariadb_database, own_mariadb):
     assert {"connections", "idle connections", "keepalive", "proxy", "clocks", "pool"} <= set(found)
     own_mariadb.execute("SET GLOBAL wait_timeout = 20", "SET GLOBAL read_only = 1")
     code, found = examine(own_mariadb.url)
-    assert (code, verdicts(found)) == (1, {"idle connections": "change", "writing": "note"})
+    assert (code, verdicts(found)) == (1, {"idle connections": "warning", "writing": "note"})
 
 
 def test_sqlite_is_measured(tmp_path):
@@ -112,7 +112,7 @@ def test_sqlite_is_measured(tmp_path):
     connection.execute("CREATE TABLE one (n)")
     connection.commit()
     code, found = examine(f"sqlite:///{file}")
-    assert (code, {what for what, verdict in verdicts(found).items() if verdict == "change"}) == (1, {"journal"})
+    assert (code, {what for what, verdict in verdicts(found).items() if verdict == "warning"}) == (1, {"journal"})
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()

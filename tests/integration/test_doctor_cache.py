@@ -14,8 +14,8 @@ from fakes import settings_of
 from loop import in_loop
 from server import free_port
 from tasker_health.cache.chosen import chosen_cache
-from tasker_health.cli.doctor_cache import examined
-from tasker_health.cli.findings import Verdict
+from tasker_health.cli.doctor.cache import examined
+from tasker_health.cli.doctor.findings import Verdict
 from tasker_health.clock import SystemClock
 
 MOST_SECONDS = 30
@@ -40,7 +40,7 @@ async def found_of(settings):
 def assert_well(found):
     """Everything was measured, and nothing is to be changed."""
     assert [what for what in found if what in MEASURED] == MEASURED
-    wrong = {what: finding.measured for what, finding in found.items() if finding.verdict is Verdict.CHANGE}
+    wrong = {what: finding.measured for what, finding in found.items() if finding.verdict is Verdict.WARNING}
     assert not wrong
     assert found["write"].figures["p99_ms"] >= found["write"].figures["p50_ms"] > 0
 
@@ -87,7 +87,7 @@ async def test_memcached_is_well_but_for_its_clock(memcached_server):
     """Its seconds are told, and forbid a short time to live only."""
     assert_well(await found_of(settings_for(memcached_server.url)))
     found = await found_of(settings_for(memcached_server.url, health={"cache_duration_seconds": 2}))
-    assert [what for what, finding in found.items() if finding.verdict is Verdict.CHANGE] == ["time to live"]
+    assert [what for what, finding in found.items() if finding.verdict is Verdict.WARNING] == ["time to live"]
 
 
 @in_loop
@@ -104,7 +104,7 @@ async def test_a_full_cache_says_so():
         found = await found_of(settings_for(server.url))
     finally:
         server.end()
-    assert found["write"].verdict is Verdict.CHANGE
+    assert found["write"].verdict is Verdict.WARNING
     assert "maxmemory" in found["write"].measured
     assert "full" in found["write"].remedy
 
@@ -122,7 +122,7 @@ def test_the_command_tells_in_json_and_as_a_table(redis_server, tmp_path):
     patient = {"TASKER_CACHE__TIMEOUT_SECONDS": "60"}
     done = examine(redis_server.url, "--json", TASKER_CACHE__SIGNING_KEY=KEY, **patient)
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}
-    assert (done.returncode, found["lease"]["verdict"]) == (0, "well")
+    assert (done.returncode, found["lease"]["verdict"]) == (0, "ok")
     (tmp_path / "health.toml").write_text(f'[cache]\nurl = "{redis_server.url}"\n')
     done = run("doctor", "cache", "--config", str(tmp_path / "health.toml"), **patient)
     assert (done.returncode, "cache.signing_key" in done.stdout) == (1, True)

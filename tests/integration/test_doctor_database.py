@@ -9,10 +9,10 @@ import pytest
 
 from fakes import settings_of
 from faulty_proxy import FaultyProxy
-from tasker_health.cli import database_asking
-from tasker_health.cli.database_speed import DatabaseSpeed
-from tasker_health.cli.doctor_database import examined
-from tasker_health.cli.findings import Verdict
+from tasker_health.cli.doctor import database_asking
+from tasker_health.cli.doctor.database import examined
+from tasker_health.cli.doctor.database_speed import DatabaseSpeed
+from tasker_health.cli.doctor.findings import Verdict
 
 LONGEST_SECONDS = 10
 
@@ -42,6 +42,6 @@ def test_what_was_found_before_the_path_broke_is_told(kind, mode, request, monke
         found, tasks = asyncio.run(play())
         took = time.monotonic() - began
     assert [each.what for each in found] == ["query", "server", "the rest"]
-    assert [each.verdict for each in found] == [Verdict.WELL, Verdict.CHANGE, Verdict.UNKNOWN]
+    assert [each.verdict for each in found] == [Verdict.OK, Verdict.WARNING, Verdict.UNKNOWN]
     assert took < LONGEST_SECONDS
     assert tasks == 1

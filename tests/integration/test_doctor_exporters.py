@@ -14,8 +14,8 @@ from events_receiver import Answer, Behaviour, EventsReceiver
 from fakes import FakeSource, settings_of
 from loop import in_loop
 from server import free_port
-from tasker_health.cli.doctor_exporters import examined
-from tasker_health.cli.findings import Verdict
+from tasker_health.cli.doctor.exporters import examined
+from tasker_health.cli.doctor.findings import Verdict
 from tasker_health.health import Health
 from tasker_health.model import Reason
 
@@ -75,7 +75,7 @@ def test_who_can_be_reached_is_told_without_a_word_to_them(receiver):
 async def test_a_test_goes_all_the_way(receiver):
     """On request each channel gets an alert of its own key and its end: nobody is left with an open incident."""
     found = await found_of(settings_of(alerts=told_to(receiver)), send_test=True)
-    assert [found[f"{name} test"].verdict for name in ("pagerduty", "ops", "chat")] == [Verdict.WELL] * 3
+    assert [found[f"{name} test"].verdict for name in ("pagerduty", "ops", "chat")] == [Verdict.OK] * 3
     [incident] = receiver.incidents
     assert (incident.state, incident.events[0]["payload"]["severity"]) == ("resolved", "info")
     assert "/doctor-" in incident.dedup_key
@@ -93,8 +93,8 @@ async def test_what_does_not_work_is_to_be_changed(receiver):
     assert found["pagerduty"].measured.endswith("refused (ConnectionRefusedError)")
     assert "has 5 characters" in found["pagerduty key"].measured
     assert "its certificate is not trusted" in found["webhook ops"].measured
-    assert {found[what].verdict for what in ("pagerduty", "pagerduty key", "webhook ops")} == {Verdict.CHANGE}
-    assert found["webhook chat"].verdict is Verdict.WELL
+    assert {found[what].verdict for what in ("pagerduty", "pagerduty key", "webhook ops")} == {Verdict.WARNING}
+    assert found["webhook chat"].verdict is Verdict.OK
 
 
 @in_loop
@@ -105,7 +105,7 @@ async def test_a_test_that_is_not_taken(receiver):
     found = await found_of(settings_of(alerts=told_to(receiver)), send_test=True)
     assert "answered 403: put alerts.pagerduty.routing_key right" in found["pagerduty test"].measured
     assert "answered 403: put alerts.webhooks.ops.url right" in found["ops test"].measured
-    assert found["chat test"].verdict is Verdict.CHANGE
+    assert found["chat test"].verdict is Verdict.WARNING
     assert "html" not in str(found)
 
 
@@ -120,10 +120,10 @@ async def test_exporters_that_push(receiver, tmp_path):
         }
         found = await found_of(settings_of(exporters=exporters))
         assert found["datadog"].measured.endswith("somebody listens")
-        assert found["opentelemetry"].verdict is Verdict.CHANGE
+        assert found["opentelemetry"].verdict is Verdict.WARNING
         exporters["opentelemetry"]["enabled"] = False
         found = await found_of(settings_of(exporters=exporters), send_test=True)
-        assert found["datadog test"].verdict is Verdict.WELL
+        assert found["datadog test"].verdict is Verdict.OK
         assert b"tasker." in agent.recv(65_536)
     found = await found_of(settings_of(exporters=exporters))
     assert "refused" in found["datadog"].measured
@@ -147,7 +147,7 @@ async def test_an_agent_is_found_at_any_kind_of_socket(scheme, kind, works, tmp_
             agent.listen()
         datadog = {"enabled": True, "address": f"{scheme}://{tmp_path}/agent"}
         found = (await found_of(settings_of(exporters={"datadog": datadog})))["datadog"]
-    assert found.verdict is (Verdict.WELL if works else Verdict.CHANGE)
+    assert found.verdict is (Verdict.OK if works else Verdict.WARNING)
 
 
 @in_loop
@@ -199,7 +199,7 @@ async def test_what_waits_and_what_was_dropped(redis_server, receiver):
     await health.start()
     try:
         waiting = await told(settings, "alerts to pagerduty", "1 wait")
-        assert (waiting.verdict, waiting.figures["waiting"]) == (Verdict.CHANGE, 1)
+        assert (waiting.verdict, waiting.figures["waiting"]) == (Verdict.WARNING, 1)
         assert "none was dropped; the oldest for " in waiting.measured
         receiver.always = Answer(400)
         dropped = await told(settings, "alerts to pagerduty", "dropped: 1 refused")

@@ -10,7 +10,7 @@ from command import run
 from fakes import settings_of
 from served import served
 from server import free_port, wait_until
-from tasker_health.cli.doctor_probes import look
+from tasker_health.cli.doctor.probes import look
 
 ENDPOINTS = ("live", "ready", "startup")
 
@@ -35,7 +35,7 @@ def test_a_service_that_is_well_and_one_that_is_stopped():
             stopped = found()
         finally:
             server.process.send_signal(signal.SIGCONT)
-    assert {stopped[f"server: {each}"].verdict for each in ENDPOINTS} == {"change"}
+    assert {stopped[f"server: {each}"].verdict for each in ENDPOINTS} == {"warning"}
     assert stopped["server: ready"].measured == "no answer within 3 s"
     assert stopped["guard: live"].measured.startswith("200 ")
     told = {row["what"]: row for row in json.loads(run("doctor", "probes", "--json", **ports).stdout)}

@@ -21,6 +21,7 @@ from tasker_health.settings.exporters import (
     PrometheusSettings,
 )
 from tasker_health.settings.grpc import GrpcSettings
+from tasker_health.settings.history import HistorySettings
 from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Name, Path, Port, PositiveSeconds, Ratio, Seconds
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "GrpcSettings",
     "GuardSettings",
     "HealthSettings",
+    "HistorySettings",
     "LogSettings",
     "MigrationsSettings",
     "OpenTelemetrySettings",
@@ -167,6 +169,7 @@ class Settings(Group):
     guard: GuardSettings = GuardSettings()
     grpc: GrpcSettings = GrpcSettings()
     health: HealthSettings = HealthSettings()
+    history: HistorySettings = HistorySettings()
     auth: AuthSettings = AuthSettings()
     cache: CacheSettings = CacheSettings()
     database: DatabaseSettings = DatabaseSettings()

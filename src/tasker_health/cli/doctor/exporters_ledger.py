@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasker_health.alerts.ledger import NAME, Ledger, is_believable
 from tasker_health.cache.chosen import chosen_cache, shared_cache
 from tasker_health.cache.document import Loaded
-from tasker_health.cli.findings import Finding, Verdict, change, note
+from tasker_health.cli.doctor.findings import Finding, Verdict, note, warning
 from tasker_health.clock import SystemClock
 from tasker_health.settings import Settings
 
@@ -24,7 +24,7 @@ async def kept(settings: Settings) -> list[Finding]:
         return [note(_WHAT, "known to each process alone: cache.url is memory", remedy)]
     loaded = await _loaded(settings)
     if not loaded.is_answered:
-        return [change(_WHAT, "the cache does not answer", "see tasker-health doctor cache")]
+        return [warning(_WHAT, "the cache does not answer", "see tasker-health doctor cache")]
     if loaded.document is None:
         return [note(_WHAT, "no ledger lies in the cache", "it is written as soon as a process that tells is started")]
     names = (*(["pagerduty"] if settings.alerts.pagerduty.routing_key else []), *settings.alerts.webhooks)
@@ -55,7 +55,7 @@ def _of_channel(ledger: Ledger, name: str, age_seconds: float) -> list[Finding]:
     words = f"{len(queue)} wait, {f'dropped: {lost}' if lost else 'none was dropped'}"
     what = f"alerts to {name}"
     if not queue:
-        verdict, remedy = (Verdict.NOTE, "what was dropped is told by the log, too") if lost else (Verdict.WELL, "")
+        verdict, remedy = (Verdict.NOTE, "what was dropped is told by the log, too") if lost else (Verdict.OK, "")
         return [Finding(what=what, measured=words, verdict=verdict, remedy=remedy, figures=figures)]
     # In the ledger a time is relative to when it was written.
     waited = max(0.0, age_seconds - min(each.first_at for each in queue))
@@ -63,4 +63,4 @@ def _of_channel(ledger: Ledger, name: str, age_seconds: float) -> list[Finding]:
     words = f"{words}; the oldest for {waited:.0f} s, tried {attempts} times"
     if not attempts:
         return [note(what, words, "they are on their way")]
-    return [change(what, words, "see whether it can be reached (above), and the log", figures)]
+    return [warning(what, words, "see whether it can be reached (above), and the log", figures)]

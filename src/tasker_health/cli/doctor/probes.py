@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasker_health.cli.findings import Finding, Verdict, change, note, tell
+from tasker_health.cli.doctor.findings import Finding, Verdict, note, tell, warning
 from tasker_health.cli.probe import say
 from tasker_health.cli.probe_asking import Answer, ask
 from tasker_health.deploy.inspection.service import SettingsWith, is_loopback
@@ -70,7 +70,7 @@ def _deadline(settings: Settings) -> Finding:
     figures = {"readiness_timeout_seconds": seconds}
     if seconds >= READINESS.timeout_seconds:
         remedy = f"less than the {READINESS.timeout_seconds:g} s for which the guide's readiness probe waits"
-        return change("deadline", measured, remedy, figures)
+        return warning("deadline", measured, remedy, figures)
     if seconds >= KUBELET_TIMEOUT_SECONDS:
         remedy = (
             f"the kubelet waits 1 s where a probe does not say: write timeoutSeconds: {READINESS.timeout_seconds:g}"
@@ -84,12 +84,12 @@ def _drain(settings: Settings) -> Finding:
     measured = f"server.drain_seconds = {server.drain_seconds:g}"
     figures = {"drain_seconds": server.drain_seconds}
     if not server.drain_seconds:
-        return change("drain", measured, f"a stop refuses what is on its way: more than {needed:g}", figures)
+        return warning("drain", measured, f"a stop refuses what is on its way: more than {needed:g}", figures)
     if server.drain_seconds > needed:
         return Finding(what="drain", measured=f"{measured}, more than 5 s x 3 of a readiness probe", figures=figures)
     remedy = f"more than {needed:g}, the guide's readiness probe of 5 s x 3, or it is over before it is noticed"
     is_named = "drain_seconds" in server.model_fields_set
-    return change("drain", measured, remedy, figures) if is_named else note("drain", measured, remedy)
+    return warning("drain", measured, remedy, figures) if is_named else note("drain", measured, remedy)
 
 
 def _addresses(settings: Settings, *, in_container: bool, with_manifests: bool) -> list[Finding]:
@@ -104,7 +104,7 @@ def _addresses(settings: Settings, *, in_container: bool, with_manifests: bool) 
         remedy = "a wedged application cannot answer: guard.enabled = true, and let probers ask guard.port"
         findings.append(note("guard", "none: the application answers for itself", remedy))
     elif guard.port == server.port and guard.port:
-        findings.append(change("guard", f"guard.port = server.port = {guard.port}", "another port than server.port"))
+        findings.append(warning("guard", f"guard.port = server.port = {guard.port}", "another port than server.port"))
     return findings
 
 
@@ -114,7 +114,7 @@ def _address(what: str, key: str, host: str, port: int, is_asked_from_outside: b
         return Finding(what=what, measured=measured)
     variable = "TASKER_" + key.upper().replace(".", "__")
     remedy = f"an httpGet probe asks the pod's address: set {variable} to status.podIP, or to 0.0.0.0"
-    return change(what, measured, remedy) if is_asked_from_outside else note(what, measured, remedy)
+    return warning(what, measured, remedy) if is_asked_from_outside else note(what, measured, remedy)
 
 
 async def look(settings: Settings) -> list[Finding]:
@@ -146,21 +146,21 @@ def _answered(what: str, endpoint: str, answer: Answer) -> Finding:
     patience = _PATIENCE_SECONDS[endpoint]
     if answer.status is None:
         measured = answer.words or f"no answer within {patience:g} s"
-        return change(what, measured, "is it wedged, or is it another program?")
+        return warning(what, measured, "is it wedged, or is it another program?")
     milliseconds = round(answer.seconds * 1000, 1)
     measured, figures = f"{answer.status} after {milliseconds:g} ms", {"milliseconds": milliseconds}
     if answer.status == _OK:
         return Finding(what=what, measured=measured, figures=figures)
     if answer.status != _UNAVAILABLE:
-        return change(what, measured, "is it another program, or another server.prefix?", figures)
+        return warning(what, measured, "is it another program, or another server.prefix?", figures)
     if endpoint == "live":
-        return change(what, measured, "it is stalled, and a kubelet restarts it: see its log", figures)
+        return warning(what, measured, "it is stalled, and a kubelet restarts it: see its log", figures)
     return note(what, measured, "it gets no requests now: its answer says why")
 
 
 def of_manifests(inspection: Inspection) -> list[Finding]:
     """Return what is wrong in manifests, and what could not be known of them."""
     faults = [
-        change(str(each.place), f"{each.rule}: {each.thing} = {each.value}", each.remedy) for each in inspection.faults
+        warning(str(each.place), f"{each.rule}: {each.thing} = {each.value}", each.remedy) for each in inspection.faults
     ]
     return [*faults, *(note("manifests", each, "") for each in inspection.notes)]

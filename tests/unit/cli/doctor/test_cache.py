@@ -14,10 +14,10 @@ from tasker_health.assembly import built_in_sources
 from tasker_health.cache import Held
 from tasker_health.cache.chosen import sealer_of, shared_cache
 from tasker_health.cache.memory import MemoryCache
-from tasker_health.cli import cache_asking
-from tasker_health.cli.cache_speed import percentile
-from tasker_health.cli.doctor_cache import examined
-from tasker_health.cli.findings import Verdict, tell
+from tasker_health.cli.doctor import cache_asking
+from tasker_health.cli.doctor.cache import examined
+from tasker_health.cli.doctor.cache_speed import percentile
+from tasker_health.cli.doctor.findings import Verdict, tell
 from tasker_health.clock import SystemClock
 from tasker_health.errors import CacheFault
 from tasker_health.model import Reason
@@ -166,7 +166,7 @@ async def found_of(cache, settings=None):
 
 def to_change(found):
     """Return the names of what asks for a change; each says what to do."""
-    asking = {what for what, finding in found.items() if finding.verdict is Verdict.CHANGE}
+    asking = {what for what, finding in found.items() if finding.verdict is Verdict.WARNING}
     assert all(found[what].remedy for what in asking)
     return asking
 
@@ -175,7 +175,7 @@ def to_change(found):
 async def test_nothing_is_wrong_with_a_good_cache():
     """Everything is measured, with figures, and nothing is to be changed."""
     found = await found_of(Shared())
-    assert {finding.verdict for finding in found.values()} == {Verdict.WELL}
+    assert {finding.verdict for finding in found.values()} == {Verdict.OK}
     assert list(found) == [
         *("kind", "signature", "transport", "time to live"),
         *("connect", "write", "read back", "largest", "age", "lease", "expiry"),
@@ -214,7 +214,7 @@ async def test_what_misbehaves_is_named(kind, wrong):
 async def test_memory_is_said_to_be_of_one_process():
     """It is no fault; its own clients are not expected to share."""
     findings = await examined(settings_of(), MemoryCache, term_seconds=TERM_SECONDS)
-    assert not [finding for finding in findings if finding.verdict is Verdict.CHANGE]
+    assert not [finding for finding in findings if finding.verdict is Verdict.WARNING]
     assert "each process keeps its own" in findings[0].measured
     assert "signature" not in {finding.what for finding in findings}
 
@@ -312,7 +312,7 @@ class TestEntries:
     async def test_nothing_is_well(self):
         """As after a start."""
         found = await found_of(Shared(), self.SETTINGS)
-        assert (found["entry of shop"].verdict, found["entry of shop"].measured[:4]) == (Verdict.WELL, "none")
+        assert (found["entry of shop"].verdict, found["entry of shop"].measured[:4]) == (Verdict.OK, "none")
 
     @in_loop
     async def test_facts_that_were_told_are_seen_and_left_alone(self):
@@ -322,7 +322,7 @@ class TestEntries:
         await shared.tell(self._name(), facts_of(), 3.0, None, 60)
         before = await cache.get(sealer_of(self.SETTINGS).key(self._name()))
         found = (await found_of(cache, self.SETTINGS))["entry of shop"]
-        assert (found.verdict, "read 3." in found.measured) == (Verdict.WELL, True)
+        assert (found.verdict, "read 3." in found.measured) == (Verdict.OK, True)
         after = await cache.get(sealer_of(self.SETTINGS).key(self._name()))
         assert after.value == before.value
         assert after.age_seconds > before.age_seconds
@@ -363,7 +363,7 @@ def test_the_table_shows_everything_and_the_code_tells(capsys):
     assert tell(findings, as_json=False) == 1
     shown = capsys.readouterr().out
     assert all(finding.what in shown for finding in findings)
-    well = [finding for finding in findings if finding.verdict is Verdict.WELL]
+    well = [finding for finding in findings if finding.verdict is Verdict.OK]
     assert tell(well, as_json=True) == 0
 
 

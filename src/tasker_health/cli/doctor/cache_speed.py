@@ -9,8 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from tasker_health.cache import MOST_BYTES
-from tasker_health.cli.cache_asking import KEEP_SECONDS, Asking
-from tasker_health.cli.findings import Finding, change
+from tasker_health.cli.doctor.cache_asking import KEEP_SECONDS, Asking
+from tasker_health.cli.doctor.findings import Finding, warning
 
 _CONNECTS = 5
 _ROUNDS = 50
@@ -73,7 +73,7 @@ class CacheSpeed:
         if lost or changed:
             words = f"of {len(took)} readings {lost} found nothing, and {changed} other bytes than were put"
             remedy = "several servers behind one address, evictions, or somebody who empties it: name one server"
-            return change("read back", words, remedy, {"lost": lost, "changed": changed})
+            return warning("read back", words, remedy, {"lost": lost, "changed": changed})
         return self._as_percentiles("read back", took)
 
     async def largest(self) -> Finding:
@@ -87,7 +87,7 @@ class CacheSpeed:
         await asking.ask(asking.one.put(key, b"", _SOON_SECONDS))
         if held is None or held.value != put:
             words = f"an entry of {MOST_BYTES // 1024} KiB is not kept as it was put"
-            return change("largest", words, "give it more memory: Redis maxmemory, Memcached -m and -I")
+            return warning("largest", words, "give it more memory: Redis maxmemory, Memcached -m and -I")
         words = f"{MOST_BYTES // 1024} KiB written and read back in {_words(took)}"
         figures = {"bytes": float(MOST_BYTES), "both_ms": _milliseconds(took)}
         return Finding(what="largest", measured=words, figures=figures)
@@ -108,12 +108,12 @@ class CacheSpeed:
         return self._judged(what, words, p99, {"p50_ms": _milliseconds(p50), "p99_ms": _milliseconds(p99)})
 
     def _judged(self, what: str, words: str, slow: float, figures: dict[str, float]) -> Finding:
-        """Return a finding that asks for a change when *slow* is more than half of what an answer may take."""
+        """Return a finding that is a warning when *slow* is more than half of what an answer may take."""
         if slow <= self._timeout_seconds / 2:
             return Finding(what=what, measured=words, figures=figures)
         words += f": more than half of cache.timeout_seconds, {self._timeout_seconds:g}"
         enough = math.ceil(slow * 2 * 20) / 20
-        return change(what, words, f"bring the cache nearer, or set cache.timeout_seconds = {enough:g}", figures)
+        return warning(what, words, f"bring the cache nearer, or set cache.timeout_seconds = {enough:g}", figures)
 
 
 def percentile(took: list[float], share: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from tasker_health.cache import Cache
-from tasker_health.cli.findings import Finding, change, note
+from tasker_health.cli.doctor.findings import Finding, note, warning
 from tasker_health.settings import Settings
 from tasker_health.settings.database import TLS_SCHEMES
 
@@ -29,7 +29,7 @@ def _signature(settings: Settings) -> Finding:
     if settings.cache.signing_key is not None:
         return Finding(what="signature", measured="entries are signed, and others are refused")
     words = "entries are not signed: whoever can write to the cache can make up a status"
-    return change("signature", words, "set cache.signing_key, the same for all processes (TASKER_CACHE__SIGNING_KEY)")
+    return warning("signature", words, "set cache.signing_key, the same for all processes (TASKER_CACHE__SIGNING_KEY)")
 
 
 def _transport(settings: Settings) -> Finding:
@@ -46,7 +46,7 @@ def _transport(settings: Settings) -> Finding:
         words = "plain: there is no TLS here, and no password"
         return note("transport", words, "let nobody else reach it: a network of its own, or a tunnel")
     words = "plain: whoever is on the way reads the facts" + (", and the password" if user else "")
-    return change("transport", words, f"use {'valkeys' if scheme.startswith('valkey') else 'rediss'}:// (TLS)")
+    return warning("transport", words, f"use {'valkeys' if scheme.startswith('valkey') else 'rediss'}:// (TLS)")
 
 
 def _is_here(host: str) -> bool:
@@ -70,5 +70,5 @@ def _life(settings: Settings, cache: Cache) -> Finding:
         remedy = (
             f"set it to {_LEAST_WITH_COARSE_SECONDS} or more, or use a cache with a finer clock: Redis, Valkey, SQL"
         )
-        return change("time to live", words, remedy)
+        return warning("time to live", words, remedy)
     return Finding(what="time to live", measured=words, figures={"seconds": seconds})

@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from tasker_health.cli.cache_asking import KEEP_SECONDS, Asking
-from tasker_health.cli.findings import Finding, change
+from tasker_health.cli.doctor.cache_asking import KEEP_SECONDS, Asking
+from tasker_health.cli.doctor.findings import Finding, warning
 
 _POLL_SECONDS = 0.02
 
@@ -45,34 +45,34 @@ class CacheTerms:
         most = time.monotonic() - before
         await asking.ask(asking.one.put(key, b"", self._seconds))
         if held is None:
-            return change("age", f"gone {passed:.2f} s after it was put for {KEEP_SECONDS} s", _EVICTS)
+            return warning("age", f"gone {passed:.2f} s after it was put for {KEEP_SECONDS} s", _EVICTS)
         coarse = asking.one.coarse_seconds
         words = f"{held.age_seconds:.2f} s by its clock after {passed:.2f} s"
         words += f", rounded up by at most {coarse:g} s" if coarse > _SLACK_SECONDS else ""
         figures = {"told_seconds": round(held.age_seconds, 3), "true_seconds": round(passed, 3)}
         if passed - _SLACK_SECONDS <= held.age_seconds <= most + coarse + _SLACK_SECONDS:
             return Finding(what="age", measured=words, figures=figures)
-        return change("age", words, "its clock does not go as time does: look at the clock of its machine", figures)
+        return warning("age", words, "its clock does not go as time does: look at the clock of its machine", figures)
 
     async def lease(self) -> Finding:
         """Tell whether one has a lease at a time, and for its term."""
         asking, key = self._asking, self._asking.key("lease")
         if not await asking.ask(asking.one.acquire(key, "one", KEEP_SECONDS)):
-            return change("lease", "refused, although nobody has it", _NO_LEASES)
+            return warning("lease", "refused, although nobody has it", _NO_LEASES)
         if await asking.ask(asking.other.acquire(key, "other", KEEP_SECONDS)):
-            return change("lease", "granted to two at once", _NO_LEASES)
+            return warning("lease", "granted to two at once", _NO_LEASES)
         await asking.ask(asking.one.release(key, "one"))
         began = time.monotonic()
         if not await asking.ask(asking.other.acquire(key, "other", self._seconds)):
-            return change("lease", "refused, although it was given up", _NO_LEASES)
+            return warning("lease", "refused, although it was given up", _NO_LEASES)
         lasted = await self._until(lambda: asking.one.acquire(key, "one", self._seconds), began)
         if lasted is None:
             await asking.ask(asking.other.release(key, "other"))
-            return change("lease", f"granted for {self._seconds:g} s, and does not run out", _NO_LEASES)
+            return warning("lease", f"granted for {self._seconds:g} s, and does not run out", _NO_LEASES)
         await asking.ask(asking.one.release(key, "one"))
         words = f"granted, refused to another, given up; one of {self._seconds:g} s ran out after {lasted:.2f} s"
         if lasted < self._seconds - _SLACK_SECONDS:
-            return change("lease", words, _NO_LEASES)
+            return warning("lease", words, _NO_LEASES)
         return Finding(what="lease", measured=words, figures={"ran_out_seconds": round(lasted, 3)})
 
     async def expiry(self) -> Finding:
@@ -87,10 +87,10 @@ class CacheTerms:
         lasted = await self._until(is_gone, began)
         if lasted is None:
             words = f"kept for {self._seconds:g} s, and does not go"
-            return change("expiry", words, "what is old would fill it: name a server that ends entries")
+            return warning("expiry", words, "what is old would fill it: name a server that ends entries")
         words = f"kept for {self._seconds:g} s, gone after {lasted:.2f} s"
         if lasted < self._seconds - _SLACK_SECONDS:
-            return change("expiry", words, _EVICTS)
+            return warning("expiry", words, _EVICTS)
         return Finding(what="expiry", measured=words, figures={"gone_seconds": round(lasted, 3)})
 
     async def _until(self, condition: Callable[[], Awaitable[bool]], began: float) -> float | None:

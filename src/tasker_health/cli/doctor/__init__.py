@@ -30,7 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 @app.command()
 def sources(config: Config = None, as_json: AsJson = False) -> int:
     """Tell how each source is read, how long that takes, and which indexes would make counting everything faster."""
-    from tasker_health.cli.doctor_sources import examine_sources
+    from tasker_health.cli.doctor.sources import examine_sources
 
     return examine_sources(load_settings(config), as_json=as_json)
 
@@ -38,7 +38,7 @@ def sources(config: Config = None, as_json: AsJson = False) -> int:
 @app.command()
 def cache(config: Config = None, as_json: AsJson = False) -> int:
     """Measure the path to the cache and say what to change; exit 0 (well), 1 (change something) or 2 (it is away)."""
-    from tasker_health.cli.doctor_cache import examine_cache
+    from tasker_health.cli.doctor.cache import examine_cache
 
     return examine_cache(load_settings(config), as_json=as_json)
 
@@ -46,7 +46,7 @@ def cache(config: Config = None, as_json: AsJson = False) -> int:
 @app.command()
 def database(config: Config = None, as_json: AsJson = False) -> int:
     """Measure the path to the database and say what to change; exit 0 (nothing), 1 (something) or 2 (cannot ask)."""
-    from tasker_health.cli.doctor_database import examine_database
+    from tasker_health.cli.doctor.database import examine_database
 
     return examine_database(load_settings(config), as_json=as_json)
 
@@ -61,7 +61,7 @@ def probes(
 ) -> int:
     """Tell whether probers get their answer, and in time; exit 0 (yes), 1 (change something) or 2 (cannot read)."""
     from tasker_health.cli.deploy.check import settings_with
-    from tasker_health.cli.doctor_probes import examine_probes
+    from tasker_health.cli.doctor.probes import examine_probes
 
     return examine_probes(settings_with(config), files or [], as_json=as_json)
 
@@ -75,7 +75,7 @@ def exporters(
     ] = False,
 ) -> int:
     """Tell who is told what, whether they can be reached, and what waits for them; exit 0, 1 (change it) or 2."""
-    from tasker_health.cli.doctor_exporters import examine_exporters
+    from tasker_health.cli.doctor.exporters import examine_exporters
 
     return examine_exporters(load_settings(config), as_json=as_json, send_test=send_test)
 

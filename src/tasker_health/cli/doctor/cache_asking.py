@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from tasker_health.cache import Cache
-from tasker_health.cli.findings import Finding, change
+from tasker_health.cli.doctor.findings import Finding, warning
 from tasker_health.deadline import within
 from tasker_health.errors import CacheFault
 from tasker_health.model import Reason
@@ -100,4 +100,4 @@ def remedy_of(reason: Reason) -> str:
 
 def failed(what: str, fault: CacheFault) -> Finding:
     """Return what is found when *what* could not be measured for *fault*."""
-    return change(what, f"{fault.reason}: {fault}", remedy_of(fault.reason))
+    return warning(what, f"{fault.reason}: {fault}", remedy_of(fault.reason))

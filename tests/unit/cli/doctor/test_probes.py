@@ -13,9 +13,9 @@ from certificates import Authority
 from fakes import settings_of
 from loop import in_loop
 from server import free_port
-from tasker_health.cli import doctor_probes
-from tasker_health.cli.doctor_probes import examine_probes, look
-from tasker_health.cli.findings import Verdict
+from tasker_health.cli.doctor import probes as doctor_probes
+from tasker_health.cli.doctor.findings import Verdict
+from tasker_health.cli.doctor.probes import examine_probes, look
 from tasker_health.cli.probe_asking import ask
 from tasker_health.loading import load_settings
 
@@ -72,10 +72,10 @@ async def test_each_endpoint_is_asked_within_its_probers_time():
     async with serving(well) as one, serving(ill) as other:
         settings = settings_of(server={"port": one}, guard={"port": other, "enabled": True})
         found = rows(await look(settings))
-    assert {found[f"server: {each}"][0] for each in well} == {Verdict.WELL}
-    assert found["guard: live"][0] is Verdict.CHANGE
+    assert {found[f"server: {each}"][0] for each in well} == {Verdict.OK}
+    assert found["guard: live"][0] is Verdict.WARNING
     assert found["guard: ready"][0] is Verdict.NOTE
-    assert found["guard: startup"] == (Verdict.CHANGE, "no HTTP is spoken there")
+    assert found["guard: startup"] == (Verdict.WARNING, "no HTTP is spoken there")
 
 
 @in_loop
@@ -84,9 +84,9 @@ async def test_who_hangs_and_who_is_not_there():
     async with serving({"live": None, "ready": READY, "startup": b"HTTP/1.1 404 No\r\n\r\n"}) as port:
         settings = settings_of(server={"port": port}, guard={"port": free_port(), "enabled": True})
         found = rows(await look(settings))
-    assert found["server: live"] == (Verdict.CHANGE, "no answer within 1 s")
-    assert found["server: ready"][0] is Verdict.WELL
-    assert found["server: startup"][0] is Verdict.CHANGE
+    assert found["server: live"] == (Verdict.WARNING, "no answer within 1 s")
+    assert found["server: ready"][0] is Verdict.OK
+    assert found["server: startup"][0] is Verdict.WARNING
     assert found["guard"][0] is Verdict.UNKNOWN
     assert "refused" in found["guard"][1]
 
@@ -115,12 +115,12 @@ def found_of(monkeypatch, files=(), in_container=False, **settings):
 @pytest.mark.parametrize(
     ("name", "value", "what", "verdict"),
     [
-        ("TASKER_HEALTH__READINESS_TIMEOUT_SECONDS", "0.9", "deadline", Verdict.WELL),
+        ("TASKER_HEALTH__READINESS_TIMEOUT_SECONDS", "0.9", "deadline", Verdict.OK),
         ("TASKER_HEALTH__READINESS_TIMEOUT_SECONDS", "1", "deadline", Verdict.NOTE),
-        ("TASKER_HEALTH__READINESS_TIMEOUT_SECONDS", "3", "deadline", Verdict.CHANGE),
-        ("TASKER_SERVER__DRAIN_SECONDS", "16", "drain", Verdict.WELL),
-        ("TASKER_SERVER__DRAIN_SECONDS", "15", "drain", Verdict.CHANGE),
-        ("TASKER_SERVER__DRAIN_SECONDS", "0", "drain", Verdict.CHANGE),
+        ("TASKER_HEALTH__READINESS_TIMEOUT_SECONDS", "3", "deadline", Verdict.WARNING),
+        ("TASKER_SERVER__DRAIN_SECONDS", "16", "drain", Verdict.OK),
+        ("TASKER_SERVER__DRAIN_SECONDS", "15", "drain", Verdict.WARNING),
+        ("TASKER_SERVER__DRAIN_SECONDS", "0", "drain", Verdict.WARNING),
         ("TASKER_SERVER__PREFIX", "/tasker", "drain", Verdict.NOTE),
         ("TASKER_GUARD__ENABLED", "false", "guard", Verdict.NOTE),
     ],
@@ -134,12 +134,12 @@ def test_figures_are_held_against_what_probers_do(monkeypatch, name, value, what
 def test_a_loopback_address_is_a_finding_where_others_ask(monkeypatch):
     """In a container it is; on a laptop it is a note; an address that can be reached is well."""
     found, _ = found_of(monkeypatch, in_container=True)
-    assert found["address of server"].verdict is found["address of guard"].verdict is Verdict.CHANGE
+    assert found["address of server"].verdict is found["address of guard"].verdict is Verdict.WARNING
     assert "TASKER_GUARD__HOST" in found["address of guard"].remedy
     found, _ = found_of(monkeypatch)
     assert found["address of server"].verdict is Verdict.NOTE
     found, _ = found_of(monkeypatch, in_container=True, TASKER_SERVER__HOST="0.0.0.0")
-    assert found["address of server"].verdict is found["address of guard"].verdict is Verdict.WELL
+    assert found["address of server"].verdict is found["address of guard"].verdict is Verdict.OK
 
 
 def test_the_manifests_that_are_given_are_judged_too(monkeypatch, tmp_path, capsys):
@@ -147,7 +147,7 @@ def test_the_manifests_that_are_given_are_judged_too(monkeypatch, tmp_path, caps
     (tmp_path / "pod.yaml").write_text(MANIFEST)
     found, code = found_of(monkeypatch, [str(tmp_path / "pod.yaml")])
     (fault,) = [each for what, each in found.items() if what.startswith(str(tmp_path))]
-    assert (fault.verdict, fault.what) == (Verdict.CHANGE, f"{tmp_path}/pod.yaml:8")
+    assert (fault.verdict, fault.what) == (Verdict.WARNING, f"{tmp_path}/pod.yaml:8")
     assert "loopback" in fault.measured
     assert code == 0
     bound = MANIFEST.replace("image: orders", "image: orders\n      env: [{name: TASKER_SERVER__HOST, value: 0.0.0.0}]")

@@ -6,9 +6,9 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from tasker_health.cli.database_asking import DatabaseAsking
-from tasker_health.cli.database_speed import DatabaseSpeed
-from tasker_health.cli.findings import Finding, Verdict, change, tell
+from tasker_health.cli.doctor.database_asking import DatabaseAsking
+from tasker_health.cli.doctor.database_speed import DatabaseSpeed
+from tasker_health.cli.doctor.findings import Finding, Verdict, tell, warning
 from tasker_health.cli.logs import set_up_logging
 from tasker_health.cli.probe import say
 from tasker_health.errors import DatabaseFault, SettingsError
@@ -78,15 +78,15 @@ async def examined(settings: Settings, url: str) -> list[Finding]:
 async def _server(asking: DatabaseAsking, settings: Settings) -> tuple[list[Finding], int | None]:
     """Return what is found in the server, and how many more connections it takes, where that is known."""
     if asking.pool.dialect == "postgresql":
-        from tasker_health.cli.doctor_postgresql import examine_postgresql
+        from tasker_health.cli.doctor.postgresql import examine_postgresql
 
         return await examine_postgresql(asking, settings)
     if asking.pool.dialect in {"mysql", "mariadb"}:
-        from tasker_health.cli.doctor_mysql import examine_mysql
+        from tasker_health.cli.doctor.mysql import examine_mysql
 
         return await examine_mysql(asking, settings)
     if asking.pool.dialect == "sqlite":
-        from tasker_health.cli.doctor_sqlite import examine_sqlite
+        from tasker_health.cli.doctor.sqlite import examine_sqlite
 
         return await examine_sqlite(asking), None
     return [], None
@@ -103,7 +103,7 @@ async def _one_by_one(steps: dict[str, Step]) -> list[Finding]:
         try:
             found += await step()
         except DatabaseFault as fault:
-            found.append(change(what, f"{fault.reason}: {fault}", _REMEDIES.get(fault.reason, "see the server's log")))
+            found.append(warning(what, f"{fault.reason}: {fault}", _REMEDIES.get(fault.reason, "see the server's log")))
             if fault.reason in _AWAY:
                 return [*found, Finding(what="the rest", measured="not measured", verdict=Verdict.UNKNOWN)]
     return found

@@ -14,11 +14,11 @@ from tasker_health.cache import Cache
 from tasker_health.cache.chosen import chosen_cache, sealer_of
 from tasker_health.cache.sealing import Refusal, RefusedError, Sealer
 from tasker_health.cache.shared import LEASE_SECONDS
-from tasker_health.cli.cache_advice import advice
-from tasker_health.cli.cache_asking import PATIENCE_SECONDS, Asking, failed, remedy_of
-from tasker_health.cli.cache_speed import CacheSpeed
-from tasker_health.cli.cache_terms import CacheTerms
-from tasker_health.cli.findings import Finding, Verdict, change, note, tell
+from tasker_health.cli.doctor.cache_advice import advice
+from tasker_health.cli.doctor.cache_asking import PATIENCE_SECONDS, Asking, failed, remedy_of
+from tasker_health.cli.doctor.cache_speed import CacheSpeed
+from tasker_health.cli.doctor.cache_terms import CacheTerms
+from tasker_health.cli.doctor.findings import Finding, Verdict, note, tell, warning
 from tasker_health.cli.logs import set_up_logging
 from tasker_health.cli.probe import say
 from tasker_health.clock import SystemClock
@@ -143,7 +143,7 @@ async def _entry(what: str, name: str, sealer: Sealer, asking: Asking) -> Findin
     try:
         record = sealer.open(name, held.value, age_seconds=held.age_seconds, now=time.time())
     except RefusedError as error:
-        return change(what, f"{words}, not believed ({error.refusal}): {error}", _REFUSALS[error.refusal])
+        return warning(what, f"{words}, not believed ({error.refusal}): {error}", _REFUSALS[error.refusal])
     if record.fault is not None:
         return note(what, f"{words}: the source cannot be read, {record.fault}", "see tasker-health doctor sources")
     return Finding(what=what, measured=f"{words}, of facts read {held.age_seconds + record.age_seconds:.1f} s ago")

@@ -9,7 +9,7 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from tasker_health.cli.findings import Finding, Verdict, change, note
+from tasker_health.cli.doctor.findings import Finding, Verdict, note, warning
 from tasker_health.deadline import in_thread, within
 from tasker_health.reasons import reason_of
 from tasker_health.settings.exporters import DatadogSettings, DatadogTarget
@@ -50,12 +50,12 @@ def place_of(url: str, tls: ssl.SSLContext) -> Place | None:
 async def reached(what: str, place: Place | None, key: str) -> Finding:
     """Return whether somebody listens at *place*, which the setting *key* names, and shows a certificate that fits."""
     if place is None:
-        return change(what, "on, but its address is none", f"write {key} as https://host/path")
+        return warning(what, "on, but its address is none", f"write {key} as https://host/path")
     began = time.monotonic()
     try:
         await within(in_thread(lambda: _connect(place), "doctor"), PATIENCE_SECONDS)
     except Exception as error:  # noqa: BLE001 -- whatever is raised on the way is what is to be told
-        return change(what, f"{place}: {_why(error)}", f"see to it that it can be reached, or put {key} right")
+        return warning(what, f"{place}: {_why(error)}", f"see to it that it can be reached, or put {key} right")
     took = (time.monotonic() - began) * 1000
     return Finding(what=what, measured=f"{place}: reached in {took:.0f} ms", figures={"connect_ms": round(took, 3)})
 
@@ -67,7 +67,7 @@ async def reached_agent(what: str, settings: DatadogSettings) -> Finding:
         await within(in_thread(lambda: _look_for_agent(target), "doctor"), PATIENCE_SECONDS)
     except Exception as error:  # noqa: BLE001 -- as above
         remedy = "start the Agent, mount the folder of its socket, or put exporters.datadog.address right"
-        return change(what, f"{address}: {_why(error)}", remedy)
+        return warning(what, f"{address}: {_why(error)}", remedy)
     if target.socket_path:
         return Finding(what=what, measured=f"{address}: somebody listens")
     return note(what, f"{address}, by UDP", "a datagram is not answered: the Agent's own status tells what arrived")
@@ -105,4 +105,4 @@ def _why(error: Exception) -> str:
 
 def off(what: str) -> Finding:
     """Return that *what* is not wanted."""
-    return Finding(what=what, measured="off", verdict=Verdict.WELL)
+    return Finding(what=what, measured="off", verdict=Verdict.OK)

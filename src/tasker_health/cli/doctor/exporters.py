@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 
 from tasker_health.alerts import Action, Channel, Event, Severity
 from tasker_health.alerts.channels.chosen import chosen_channels, tls_of
-from tasker_health.cli.exporters_ledger import kept
-from tasker_health.cli.exporters_reach import off, place_of, reached, reached_agent
-from tasker_health.cli.findings import Finding, change, note, tell
+from tasker_health.cli.doctor.exporters_ledger import kept
+from tasker_health.cli.doctor.exporters_reach import off, place_of, reached, reached_agent
+from tasker_health.cli.doctor.findings import Finding, note, tell, warning
 from tasker_health.cli.logs import set_up_logging
 from tasker_health.counters import AccessCounts
 from tasker_health.deadline import within
@@ -108,7 +108,7 @@ def _routing_key(settings: Settings) -> list[Finding]:
     if key is None or len(key.get_secret_value()) == _KEY_LENGTH:
         return []
     remedy = f"set alerts.pagerduty.routing_key to an integration key of {_KEY_LENGTH} characters, of Events API v2"
-    return [change("pagerduty key", f"has {len(key.get_secret_value())} characters", remedy)]
+    return [warning("pagerduty key", f"has {len(key.get_secret_value())} characters", remedy)]
 
 
 async def _webhook(settings: Settings, name: str) -> Finding:
@@ -156,9 +156,9 @@ async def _tried(what: str, send: Callable[[], Awaitable[None]], sent: str) -> F
     try:
         await send()
     except DeliveryError as error:
-        return change(what, f"not taken: {error}", "see above, and the log of whoever is told")
+        return warning(what, f"not taken: {error}", "see above, and the log of whoever is told")
     except Exception as error:  # noqa: BLE001 -- of a client library; its words may hold an address or a key
-        return change(what, f"not taken: {reason_of(error)} ({type(error).__name__})", "see above")
+        return warning(what, f"not taken: {reason_of(error)} ({type(error).__name__})", "see above")
     took = (time.monotonic() - began) * 1000
     return Finding(what=what, measured=f"taken in {took:.0f} ms: {sent}", figures={"send_ms": round(took, 3)})
 

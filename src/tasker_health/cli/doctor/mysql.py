@@ -8,8 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tasker_health.cli.database_asking import DatabaseAsking
-from tasker_health.cli.database_network import (
+from tasker_health.cli.doctor.database_asking import DatabaseAsking
+from tasker_health.cli.doctor.database_network import (
     Network,
     clocks,
     connections,
@@ -19,7 +19,7 @@ from tasker_health.cli.database_network import (
     transport,
     writing,
 )
-from tasker_health.cli.findings import Finding, note
+from tasker_health.cli.doctor.findings import Finding, note
 from tasker_health.settings import Settings
 
 _SERVER = """

@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from typing import NamedTuple
 
-from tasker_health.cli.findings import Finding, change, note
+from tasker_health.cli.doctor.findings import Finding, note, warning
 from tasker_health.settings import DatabaseSettings
 
 SILENCE_SECONDS = 200
@@ -85,7 +85,7 @@ def transport(network: Network, tls_remedy: str) -> Finding:
         return note("transport", f"{way}, {network.tls}, its certificate not verified", tls_remedy)
     if network.is_local:
         return Finding(what="transport", measured=f"{way}, plain, and does not leave this machine")
-    return change("transport", f"{way}, plain: whoever is on the way reads along", tls_remedy)
+    return warning("transport", f"{way}, plain: whoever is on the way reads along", tls_remedy)
 
 
 def keepalive(network: Network, settings: DatabaseSettings) -> Finding | None:
@@ -105,7 +105,7 @@ def keepalive(network: Network, settings: DatabaseSettings) -> Finding | None:
         return Finding(what="keepalive", measured=words, figures=figures)
     own = f"database.keepalive_seconds is {settings.keepalive_seconds:g}"
     remedy = f"{own}: at most {SILENCE_SECONDS}, or a balancer on the way forgets the connection before; 30 is usual"
-    return change("keepalive", words, remedy, figures)
+    return warning("keepalive", words, remedy, figures)
 
 
 def idle_end(seconds: float, words: str, remedy: str) -> Finding:
@@ -116,7 +116,7 @@ def idle_end(seconds: float, words: str, remedy: str) -> Finding:
     measured = f"the server ends them after {seconds:g} s ({words})"
     if seconds >= IDLE_SECONDS:
         return Finding(what="idle connections", measured=measured, figures=figures)
-    return change(
+    return warning(
         "idle connections", measured, f"under {IDLE_SECONDS} s it may end one between two questions: {remedy}", figures
     )
 
@@ -129,7 +129,7 @@ def clocks(difference_seconds: float, round_trip_seconds: float) -> Finding:
         return Finding(what="clocks", measured=words, figures=figures)
     side = "ahead of" if difference_seconds > 0 else "behind"
     remedy = "set both by NTP: figures are by the database's clock, timestamps by this one, and people compare them"
-    return change("clocks", f"{words}: the database is {side} this machine", remedy, figures)
+    return warning("clocks", f"{words}: the database is {side} this machine", remedy, figures)
 
 
 def writing(why_not: str, settings: DatabaseSettings) -> Finding:
@@ -138,7 +138,7 @@ def writing(why_not: str, settings: DatabaseSettings) -> Finding:
         return Finding(what="writing", measured="possible")
     if settings.require_writable:
         remedy = "database.require_writable is true: name the primary, or take that back"
-        return change("writing", f"read-only: {why_not}", remedy)
+        return warning("writing", f"read-only: {why_not}", remedy)
     return note("writing", f"read-only: {why_not}", "it would not be ready if database.require_writable were true")
 
 
@@ -149,4 +149,4 @@ def connections(used: int, maximum: int, ratio: float, remedy: str) -> Finding:
     figures = {"connections": float(used), "connections_maximum": float(maximum), "connections_ratio": round(share, 4)}
     if share < ratio:
         return Finding(what="connections", measured=words, figures=figures)
-    return change("connections", words, f"from {ratio:.0%} (health.degraded_connection_ratio) on: {remedy}", figures)
+    return warning("connections", words, f"from {ratio:.0%} (health.degraded_connection_ratio) on: {remedy}", figures)

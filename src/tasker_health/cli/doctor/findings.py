@@ -10,19 +10,30 @@ import msgspec
 
 from tasker_health.cli.probe import forget
 
-ALL_WELL, TO_CHANGE = 0, 1
+ALL_WELL, WARNED, ERRED = 0, 1, 2
 
 
 class Verdict(StrEnum):
-    """What is thought of one thing: only `change` asks for something to be done."""
+    """What is thought of one thing.
 
-    WELL = "well"
+    `warning` asks for something to be done; `error` says that something does not work until it is. A `note` is as it
+    should be, with something to know, and `unknown` could not be looked at.
+    """
+
+    OK = "ok"
     NOTE = "note"
-    CHANGE = "change"
     UNKNOWN = "unknown"
+    WARNING = "warning"
+    ERROR = "error"
 
 
-_COLOURS = {Verdict.WELL: "green", Verdict.NOTE: "cyan", Verdict.CHANGE: "red", Verdict.UNKNOWN: "yellow"}
+_COLOURS = {
+    Verdict.OK: "green",
+    Verdict.NOTE: "cyan",
+    Verdict.UNKNOWN: "magenta",
+    Verdict.WARNING: "yellow",
+    Verdict.ERROR: "red",
+}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,14 +49,19 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     what: str
     measured: str
-    verdict: Verdict = Verdict.WELL
+    verdict: Verdict = Verdict.OK
     remedy: str = ""
     figures: dict[str, float] = {}
 
 
-def change(what: str, measured: str, remedy: str, figures: dict[str, float] | None = None) -> Finding:
+def warning(what: str, measured: str, remedy: str, figures: dict[str, float] | None = None) -> Finding:
     """Return a finding that asks for something to be done: *remedy*."""
-    return Finding(what=what, measured=measured, verdict=Verdict.CHANGE, remedy=remedy, figures=figures or {})
+    return Finding(what=what, measured=measured, verdict=Verdict.WARNING, remedy=remedy, figures=figures or {})
+
+
+def error(what: str, measured: str, remedy: str, figures: dict[str, float] | None = None) -> Finding:
+    """Return a finding of what does not work until *remedy* is done."""
+    return Finding(what=what, measured=measured, verdict=Verdict.ERROR, remedy=remedy, figures=figures or {})
 
 
 def note(what: str, measured: str, remedy: str) -> Finding:
@@ -53,8 +69,16 @@ def note(what: str, measured: str, remedy: str) -> Finding:
     return Finding(what=what, measured=measured, verdict=Verdict.NOTE, remedy=remedy)
 
 
+def code_of(findings: Sequence[Finding]) -> int:
+    """Return the exit code: 2 with an error, 1 with a warning, else 0."""
+    verdicts = {finding.verdict for finding in findings}
+    if Verdict.ERROR in verdicts:
+        return ERRED
+    return WARNED if Verdict.WARNING in verdicts else ALL_WELL
+
+
 def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
-    """Print *findings*; return 1 when one of them asks for a change, else 0."""
+    """Print *findings*; return their exit code."""
     try:
         if as_json:
             print(msgspec.json.encode(findings).decode(), flush=True)
@@ -62,7 +86,7 @@ def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
             _print(findings)
     except OSError:  # nobody reads it; the code tells all the same
         forget(sys.stdout)
-    return TO_CHANGE if any(finding.verdict is Verdict.CHANGE for finding in findings) else ALL_WELL
+    return code_of(findings)
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from tasker_health.cli.database_asking import DatabaseAsking
-from tasker_health.cli.database_network import (
+from tasker_health.cli.doctor.database_asking import DatabaseAsking
+from tasker_health.cli.doctor.database_network import (
     Network,
     clocks,
     connections,
@@ -21,7 +21,7 @@ from tasker_health.cli.database_network import (
     transport,
     writing,
 )
-from tasker_health.cli.findings import Finding, Verdict, change, note
+from tasker_health.cli.doctor.findings import Finding, Verdict, note, warning
 from tasker_health.driver import PREPARE_AFTER
 from tasker_health.settings import Settings
 
@@ -176,7 +176,7 @@ async def _prepared(asking: DatabaseAsking, mode: str) -> Finding:
         return note(what, "left off: a pooler stands between", "ask the server itself to have them")
     words = "wanted, and left off: behind such a pooler their names mean what others have prepared, or nothing"
     remedy = "database.prepared_statements = false (TASKER_DATABASE__PREPARED_STATEMENTS=false)"
-    return change(what, words, f"{remedy} says so, and spares a question at each connect")
+    return warning(what, words, f"{remedy} says so, and spares a question at each connect")
 
 
 async def _prepared_directly(asking: DatabaseAsking, what: str) -> Finding:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fakes import settings_of
-from tasker_health.cli.database_network import (
+from tasker_health.cli.doctor.database_network import (
     IDLE_SECONDS,
     SILENCE_SECONDS,
     Keepalive,
@@ -19,10 +19,10 @@ from tasker_health.cli.database_network import (
     transport,
     writing,
 )
-from tasker_health.cli.doctor_sqlite import LARGE_WAL_BYTES, _file, _journal, file_system_of
-from tasker_health.cli.findings import Verdict
+from tasker_health.cli.doctor.findings import Verdict
+from tasker_health.cli.doctor.sqlite import LARGE_WAL_BYTES, _file, _journal, file_system_of
 
-WELL, NOTE, CHANGE = Verdict.WELL, Verdict.NOTE, Verdict.CHANGE
+WELL, NOTE, CHANGE = Verdict.OK, Verdict.NOTE, Verdict.WARNING
 FAR, HERE, FILE = "203.0.113.7", "127.0.0.1", ""
 ASKS = Keepalive(True, 30, 10, 3)
 
@@ -136,7 +136,7 @@ def test_a_file_over_the_network_and_a_log_that_grows_are_said(tmp_path, monkeyp
     """The first is to be changed, the second is worth a note."""
     table = tmp_path / "mounts"
     table.write_text(f"server:/x {tmp_path} nfs rw 0 0\n")
-    monkeypatch.setattr("tasker_health.cli.doctor_sqlite._MOUNTS", table)
+    monkeypatch.setattr("tasker_health.cli.doctor.sqlite._MOUNTS", table)
     file = tmp_path / "app.sqlite"
     assert [found.verdict for found in _file(file)] == [CHANGE]
     with (tmp_path / "app.sqlite-wal").open("wb") as log:

@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tasker_health.cli.database_asking import DatabaseAsking
-from tasker_health.cli.findings import Finding, Verdict, change, note
+from tasker_health.cli.doctor.database_asking import DatabaseAsking
+from tasker_health.cli.doctor.findings import Finding, Verdict, note, warning
 
 _OVER_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs", "afs"})
 _MOUNTS = Path("/proc/self/mounts")
@@ -50,14 +50,14 @@ def _journal(mode: str) -> Finding:
     if mode == "memory":
         return Finding(what="journal", measured=mode)
     words = f"{mode}: who reads holds up who writes, and the other way round"
-    return change("journal", words, "PRAGMA journal_mode=WAL, once: it lasts")
+    return warning("journal", words, "PRAGMA journal_mode=WAL, once: it lasts")
 
 
 def _file(file: Path) -> list[Finding]:
     kind = file_system_of(file, _MOUNTS.read_text() if _MOUNTS.exists() else "")
     if kind in _OVER_NETWORK:
         words = f"on {kind}: locks of SQLite are not to be relied on over a network"
-        where = change("file system", words, "put the file on a disk of this machine, or use PostgreSQL")
+        where = warning("file system", words, "put the file on a disk of this machine, or use PostgreSQL")
     elif kind:
         where = Finding(what="file system", measured=kind)
     else:

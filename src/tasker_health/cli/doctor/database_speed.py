@@ -8,8 +8,8 @@ import time
 
 import sqlalchemy as sa
 
-from tasker_health.cli.database_asking import DatabaseAsking
-from tasker_health.cli.findings import Finding, change, note
+from tasker_health.cli.doctor.database_asking import DatabaseAsking
+from tasker_health.cli.doctor.findings import Finding, note, warning
 from tasker_health.driver import driver_of
 from tasker_health.errors import DatabaseFault
 from tasker_health.line import Line
@@ -61,7 +61,7 @@ class DatabaseSpeed:
             f"above {self._limit_ms:.0f} ms, a quarter {self._of}: the first answer after each fault will be late."
             " Look at the name server, TLS and the load of the server"
         )
-        return change("connect", words, remedy, figures)
+        return warning("connect", words, remedy, figures)
 
     async def query(self) -> Finding:
         """Tell how long one query takes, there and back."""
@@ -84,7 +84,7 @@ class DatabaseSpeed:
             f"{ROUND_TRIPS} of them make one question, which is above {self._limit_ms:.0f} ms, a quarter {self._of}:"
             " ask from nearer to the database, or raise that and the prober's patience"
         )
-        return change("query", words, remedy, figures)
+        return warning("query", words, remedy, figures)
 
     async def pool(self) -> Finding:
         """Tell how long the last one waits when more ask at once than there are connections."""
@@ -92,7 +92,7 @@ class DatabaseSpeed:
         free = self.free
         if free is not None and free < size:
             remedy = "raise the server's maximum, or lower database.pool_size"
-            return change("pool", f"not opened: {size} connections, and the server has {free} left", remedy)
+            return warning("pool", f"not opened: {size} connections, and the server has {free} left", remedy)
         await self._wave(size)  # opens them
         asked = size * 2
         try:
@@ -101,13 +101,13 @@ class DatabaseSpeed:
             if fault.reason is not Reason.POOL_EXHAUSTED:
                 raise
             remedy = "raise database.pool_size, or database.checkout_timeout_seconds"
-            return change("pool", f"{asked} at once on {size} connections: {fault}", remedy)
+            return warning("pool", f"{asked} at once on {size} connections: {fault}", remedy)
         words = f"{asked} at once on {size} connections: the last began after {wait:.1f} ms"
         figures = {"pool_wait_ms": round(wait, 2), "pool_size": size}
         if wait <= self._limit_ms:
             return Finding(what="pool", measured=words, figures=figures)
         remedy = f"above {self._limit_ms:.0f} ms, a quarter {self._of}: raise database.pool_size"
-        return change("pool", words, remedy, figures)
+        return warning("pool", words, remedy, figures)
 
     async def _timed(self, line: Line) -> float:
         began = time.perf_counter()
