@@ -220,7 +220,8 @@ class Health(Registry):
             from tasker_health.web.metrics import Metrics
 
             metrics = None if self._exporter is None else Metrics(self._snapshot_of_all, self._gate, self._exporter)
-            self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix, metrics)
+            history = self._outward.history
+            self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix, metrics, history)
         return self._endpoints
 
     @property
@@ -236,6 +237,7 @@ class Health(Registry):
                 databases=self._databases,
                 clock=self._clock,
             )
+            self._outward.follow(self._monitor)
         return self._monitor
 
     async def _snapshot(self) -> Snapshot:
@@ -266,7 +268,8 @@ class Health(Registry):
         self._exporter = metrics_exporter(self.settings)
         self._deliveries: dict[str, DeliveryCounts] = {}
         self._siblings = siblings_of(self.settings, self._own_snapshot) if self._exporter is not None else None
-        outward = Outward(
-            self.settings, self._shared, self._snapshot, self._deliveries, self._clock, siblings=self._siblings
+        monitor = lambda: self.monitor  # noqa: E731 -- made at first use
+        self._outward = Outward(
+            self.settings, self._shared, self._snapshot, monitor, self._deliveries, self._clock, siblings=self._siblings
         )
-        self._lifecycle = Lifecycle(lambda: self.monitor, lambda: self.endpoints, outward, self.grpc, self.settings)
+        self._lifecycle = Lifecycle(monitor, lambda: self.endpoints, self._outward, self.grpc, self.settings)

@@ -57,6 +57,7 @@ class Monitor:
         clock: The same.
         draining: Whether `drain` was called.
         counters: What has been counted here.
+        on_status, on_readiness: Are shown every status that is told and every run of the checks; they raise nothing.
         kept_liveness, kept_readiness, kept_status: What serves whoever asks now, without waiting.
     """
 
@@ -84,6 +85,8 @@ class Monitor:
         self.draining: bool = False
         self.lags: Callable[[], bool] = lambda: False
         self.vitals: Callable[[], Vitals] = Vitals
+        self.on_status: Callable[[StatusReport], None] = _unseen
+        self.on_readiness: Callable[[Readiness], None] = _unseen
         self._lagged = False
         self._waiting_for: dict[str, None] = {}
         self.kept_liveness: Kept[Liveness] = Kept()
@@ -199,7 +202,9 @@ class Monitor:
         """Return how the whole system is, from the cache while the facts are fresh."""
         if self._loop is not asyncio.get_running_loop():
             await self.start()
-        return await self._status.report()
+        report = await self._status.report()
+        self.on_status(report)
+        return report
 
     def detailed(self, report: StatusReport) -> DetailedStatusReport:
         """Return *report* with what only those may see who have the permission."""
@@ -232,4 +237,9 @@ class Monitor:
         report = verdict(results, self._critical, timestamp(self.clock.now()))
         if not self.draining:
             self.kept_readiness.keep(report, self.clock.monotonic() + self._settings.readiness_max_age_seconds)
+        self.on_readiness(report)
         return report
+
+
+def _unseen(_report: object) -> None:
+    """Look at nothing."""

@@ -1,4 +1,4 @@
-"""What a process tells others unasked while it is started: exporters that push, and alerts."""
+"""What a process does unasked while it is started: exporters that push, alerts, and remembering the last hour."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from tasker_health.exporters import Snapshot
 from tasker_health.exporters.chosen import push_exporters
 from tasker_health.exporters.pushing import Pushing
 from tasker_health.exporters.siblings import Siblings
+from tasker_health.history import History
+from tasker_health.history.recorder import Recorder
+from tasker_health.monitor import Monitor
 from tasker_health.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,15 +22,19 @@ if TYPE_CHECKING:
 
 
 class Outward:
-    """Exporters that push, and alerts, where the settings ask for them.
+    """Exporters that push, alerts, and the history, where the settings ask for them.
 
     Args:
         settings: Who is told what.
         shared: Where a fleet keeps what it knows together.
         take: Answers what there is to tell now.
+        monitor: Answers the monitor; it is made at first use.
         deliveries: Where what was delivered is counted, by name of the exporter or channel.
         clock: What time it is.
         siblings: Other processes behind the same port, which are told what this one has counted.
+
+    Attributes:
+        history: Answers how the last hour was; `None`: nobody remembers.
 
     Raises:
         ConfigurationError: A client library is not installed, or an address is none.
@@ -38,11 +45,17 @@ class Outward:
         settings: Settings,
         shared: SharedCache,
         take: Callable[[], Awaitable[Snapshot]],
+        monitor: Callable[[], Monitor],
         deliveries: dict[str, DeliveryCounts],
         clock: Clock,
         siblings: Siblings | None = None,
     ) -> None:
-        self._parts: list[Pushing | Alerting | Siblings] = []
+        self._parts: list[Recorder | Pushing | Alerting | Siblings] = []
+        self._recorder = Recorder(settings, shared, monitor, clock) if settings.history.enabled else None
+        self.history: Callable[[], History] | None = None
+        if self._recorder is not None:
+            self.history = self._recorder.history
+            self._parts.append(self._recorder)
         exporters = push_exporters(settings)
         if exporters:
             self._parts.append(Pushing(exporters, take, deliveries))
@@ -53,6 +66,11 @@ class Outward:
             self._parts.append(Alerting(settings, chosen_channels(settings), shared, take, deliveries, clock))
         if siblings is not None:
             self._parts.append(siblings)  # the last one, so that what the others count at their end is told, too
+
+    def follow(self, monitor: Monitor) -> None:
+        """Remember from now on what *monitor* answers, where anybody remembers."""
+        if self._recorder is not None:
+            self._recorder.follow(monitor)
 
     def start(self) -> None:
         """Begin on the running event loop; where it has begun already, nothing."""

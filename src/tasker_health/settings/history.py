@@ -14,3 +14,8 @@ class HistorySettings(Group):
     slot_seconds: Count = Field(
         30, ge=5, le=600, description="Length of a slot; the status is read once in each, if only for the history."
     )
+    most_checks: Count = Field(
+        100,
+        le=200,
+        description="How many checks are remembered at most; fewer with slots shorter than 30 s, as there are more.",
+    )

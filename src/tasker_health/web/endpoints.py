@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tasker_health.access.gate import Gate
+from tasker_health.history import History
 from tasker_health.kept import Kept
 from tasker_health.model import StatusReport, SystemStatus
 from tasker_health.monitor import Monitor
@@ -17,6 +18,7 @@ from tasker_health.web.formats import Format
 from tasker_health.web.metrics import Metrics
 from tasker_health.web.negotiation import format_of, prefers_page
 from tasker_health.web.openapi import document
+from tasker_health.web.past import Past
 from tasker_health.web.refusal import FAULT, NOT_ALLOWED, NOT_FOUND, admission, problem
 from tasker_health.web.render import VARY, Answer, encoded, render, rendered
 
@@ -37,14 +39,22 @@ class Endpoints:
         gate: Who may read the status.
         prefix: Path above every endpoint, without a slash at its end; may be empty.
         metrics: Answers those who scrape; `None`: there are none.
+        history: Answers how the last hour was; `None`: nobody remembers.
     """
 
-    def __init__(self, monitor: Monitor, gate: Gate, prefix: str, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        monitor: Monitor,
+        gate: Gate,
+        prefix: str,
+        metrics: Metrics | None = None,
+        history: Callable[[], History] | None = None,
+    ) -> None:
         self._monitor = monitor
         self._gate = gate
         self._root = f"{prefix}/health"
         self._ready_below = f"{prefix}/health/ready/"
-        self._openapi = render(OK, document(prefix, metrics=metrics is not None))
+        self._openapi = render(OK, document(prefix, metrics=metrics is not None, history=history is not None))
         self._by_path: dict[str, Endpoint] = {
             f"{self._root}/live": self._live,
             f"{self._root}/ready": self._ready,
@@ -56,6 +66,8 @@ class Endpoints:
         self._never_waiting = frozenset({f"{self._root}/live", f"{self._root}/startup", f"{prefix}/openapi.json"})
         if metrics is not None:
             self._by_path[f"{prefix}/metrics"] = metrics.answer
+        if history is not None:
+            self._by_path[f"{self._root}/history"] = Past(history, gate).answer
         self._monotonic = monitor.clock.monotonic
         self._kept: dict[str, Kept[Any]] = {
             f"{self._root}/live": monitor.kept_liveness,

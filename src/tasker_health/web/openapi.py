@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UnsetType
 
+from tasker_health.history import History
 from tasker_health.model import DetailedStatusReport, Liveness, Problem, Readiness, Startup, StatusReport
 from tasker_health.settings import CHECK_NAME
 from tasker_health.web.formats.actuator import Actuator, ActuatorHealth
@@ -16,7 +17,7 @@ from tasker_health.web.formats.microprofile import MicroProfileHealth
 from tasker_health.web.negotiation import FORMATS, PAGE, PLAIN
 
 _FORMATS = (HealthDocument, ActuatorHealth, MicroProfileHealth)
-_REPORTS = (Liveness, Readiness, Startup, StatusReport, DetailedStatusReport, Problem, *_FORMATS)
+_REPORTS = (Liveness, Readiness, Startup, StatusReport, DetailedStatusReport, Problem, History, *_FORMATS)
 
 _FORMAT = {
     "name": "format",
@@ -33,8 +34,8 @@ _REFUSALS = {
 }
 
 
-def document(prefix: str, *, metrics: bool) -> dict[str, Any]:
-    """Return the document for endpoints under *prefix*, with the *metrics* or without."""
+def document(prefix: str, *, metrics: bool, history: bool) -> dict[str, Any]:
+    """Return the document for endpoints under *prefix*, with the *metrics* and the *history* or without."""
     _, components = msgspec.json.schema_components(_REPORTS, ref_template="#/components/schemas/{name}")
     for model in _structs(_REPORTS):
         components[model.__name__]["required"] = _always_there(model)
@@ -70,6 +71,7 @@ def document(prefix: str, *, metrics: bool) -> dict[str, Any]:
             f"{prefix}/health/startup": _reads("Has it finished starting?", (Startup,), "Started.", "Starting."),
             f"{prefix}/health/status": status,
             f"{prefix}/health": _as_page_too(status),
+            **({f"{prefix}/health/history": _history()} if history else {}),
             **({f"{prefix}/metrics": _metrics()} if metrics else {}),
             f"{prefix}/openapi.json": {
                 method: {
@@ -129,13 +131,22 @@ def _any_of(*models: type[Any]) -> dict[str, Any]:
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
+def _history() -> dict[str, Any]:
+    good = {"description": "The last hour, however bad it was."}
+    return _always_good("How was the last hour?", good, _content(_any_of(History)))
+
+
 def _metrics() -> dict[str, Any]:
     text = {"schema": {"type": "string"}}
-    problem = _content(_any_of(Problem))
     good = {"description": "The metrics, also of what is unhealthy."}
     formats = {"content": {"text/plain": text, "application/openmetrics-text": text}}
+    return _always_good("The same facts for Prometheus.", good, formats)
+
+
+def _always_good(summary: str, good: dict[str, Any], formats: dict[str, Any]) -> dict[str, Any]:
+    """Return the operations of what is answered with 200 to whoever may read the status."""
+    problem = _content(_any_of(Problem))
     refusals = {code: {"description": meaning} for code, meaning in _REFUSALS.items()}
-    summary = "The same facts for Prometheus."
     with_bodies = {code: {**response, **problem} for code, response in refusals.items()}
     return {
         "get": {"summary": summary, "responses": {"200": {**good, **formats}, **with_bodies}},
