@@ -41,7 +41,7 @@ def built_in_checks(settings: Settings, databases: list[Database]) -> list[Check
         databases.append(database)
         writable = settings.database.require_writable
         checks.append(DatabaseCheck(database, require_writable=writable, timeout_seconds=timeout_seconds))
-    return checks + _migrations(settings, databases) + _dependencies(settings)
+    return checks + migration_checks(settings, databases) + _dependencies(settings)
 
 
 def _dependencies(settings: Settings) -> list[Check]:
@@ -146,8 +146,14 @@ def _url_of(settings: Settings, name: str, source: SourceSettings) -> str:
     return url.get_secret_value()
 
 
-def _migrations(settings: Settings, databases: list[Database]) -> list[Check]:
-    """Return the check of the schema, or none where no tool is named and no engine is read."""
+def migration_checks(settings: Settings, databases: list[Database]) -> list[Check]:
+    """Return the check of the schema, or none where no tool is named and no engine is read.
+
+    The connections that it uses are added to *databases*.
+
+    Raises:
+        ConfigurationError: A URL is missing or not one, a tool or what it reads is not there.
+    """
     kind = settings.migrations.kind
     if kind == "auto":
         _require_no_tool_is_meant(settings)

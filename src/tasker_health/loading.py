@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from tasker_health.deprecation import RENAMED, with_new_names
 from tasker_health.errors import ConfigurationError, SettingsError
 from tasker_health.settings import Settings
 from tasker_health.settings.kinds import Group
@@ -61,8 +62,9 @@ def load_with_origins(
     origins = Origins()
     values: dict[str, Any] = {}
     if config is not None:
-        _merge(values, _read_toml(Path(config), origins))
-    _merge(values, _read_environment(os.environ if environ is None else environ, origins))
+        _merge(values, with_new_names(_read_toml(Path(config), origins), origins, RENAMED))
+    from_environment = _read_environment(os.environ if environ is None else environ, origins)
+    _merge(values, with_new_names(from_environment, origins, RENAMED))
     try:
         return Settings.model_validate(values), origins
     except ValidationError as error:
@@ -167,7 +169,7 @@ def _one_line(error: ValidationError, origins: Origins) -> SettingsError:
         close = difflib.get_close_matches(path[-1], names, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         allowed = f"unknown name; {hint}known here: {', '.join(names) or 'none'}"
-        return SettingsError(origins.spell(path), _printable(fault["input"], path, origins), allowed)
+        return SettingsError(origins.spell(path), printable(fault["input"], path, origins), allowed)
     if fault["type"] == "missing":
         return SettingsError(".".join(path), "not set", "it is required; set it")
     message = fault["msg"].removeprefix("Value error, ")
@@ -176,11 +178,11 @@ def _one_line(error: ValidationError, origins: Origins) -> SettingsError:
     ):  # what is wrong is how the settings of one group go together
         name, _, rest = message.partition(": ")
         path = (*path, name)
-        return SettingsError(origins.spell(path), _printable(fault["input"].get(name), path, origins), rest)
+        return SettingsError(origins.spell(path), printable(fault["input"].get(name), path, origins), rest)
     if fault["type"] == "dict_type":
         message = "names and values: a table in TOML, a variable for each name in the environment"
     message = message[0].lower() + message[1:]
-    return SettingsError(origins.spell(path), _printable(fault["input"], path, origins), f"allowed: {message}")
+    return SettingsError(origins.spell(path), printable(fault["input"], path, origins), f"allowed: {message}")
 
 
 def _names_at(path: Path_) -> list[str]:
@@ -213,7 +215,7 @@ def _group(annotation: Any) -> type[BaseModel] | None:
     return types[0] if types else None
 
 
-def _printable(value: Any, path: Path_, origins: Origins) -> str:
+def printable(value: Any, path: Path_, origins: Origins) -> str:
     """Return *value* for an error line, or stars where it is, or may well be, a secret: of a URL its scheme only."""
     scheme, is_url, _ = str(value).partition("://")
     if is_url and re.fullmatch(r"[a-z0-9+]{1,40}", scheme):

@@ -52,25 +52,25 @@ def test_sources_tells_how_each_is_read_and_proposes_indexes(postgres_database):
     with engine.begin() as connection:
         tasker_schema.create(connection)
     done = run("doctor", "sources", "--json", **source_at(postgres_database))
-    [found] = json.loads(done.stdout)
-    assert (done.returncode, found["tasks"], found["method"]) == (0, 0, "tally")
-    proposed = [statement for statement, _ in found["advice"]]
+    found, *advice = json.loads(done.stdout)
+    assert (done.returncode, found["figures"]["tasks"], "by tally" in found["measured"]) == (0, 0, True)
+    proposed = [each["remedy"] for each in advice]
     assert len(proposed) == 4
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         indexes = "SELECT count(*) FROM pg_indexes WHERE indexname LIKE 'tasker_health%%'"
         assert connection.exec_driver_sql(indexes).scalar() == 0
         for statement in proposed[:3]:
             connection.exec_driver_sql(statement)
-    done = run("doctor", "sources", **source_at(postgres_database))
+    done = run("doctor", "sources", COLUMNS="600", **source_at(postgres_database))
     assert (done.returncode, done.stdout.count("CREATE INDEX CONCURRENTLY")) == (0, 1)
     assert proposed[3] in done.stdout
 
 
 def test_sources_that_cannot_be_read_are_named():
-    """With a reason, without the secret, and with code 1."""
+    """With a reason and a remedy, without the secret, and with code 2."""
     url = f"postgresql://somebody:{canary.secret('source')}@127.0.0.1:{free_port()}/nowhere"
     done = run("doctor", "sources", "--json", **source_at(url))
     [found] = json.loads(done.stdout)
-    assert done.returncode == 1
-    assert found["problem"].startswith(("refused", "unreachable"))
-    assert run("doctor", "sources").stdout.startswith("no source is configured: name one in [sources.<name>]")
+    assert (done.returncode, found["verdict"]) == (2, "error")
+    assert found["measured"].startswith(("refused", "unreachable"))
+    assert "no source is configured: name one in [sources.<name>]" in run("doctor", "sources", COLUMNS="200").stdout

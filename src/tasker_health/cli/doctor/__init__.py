@@ -1,4 +1,4 @@
-"""`tasker-health doctor`: looks at one part of an installation and says what it found and what to do."""
+"""`tasker-health doctor`: looks at an installation, or one part of it, and says what it found and what to do."""
 
 from __future__ import annotations
 
@@ -18,13 +18,33 @@ if TYPE_CHECKING:  # every command reads this module; only this one needs the re
 
 LET_IN, REFUSED, BROKEN = 0, 1, 2
 
-app = typer.Typer(help="Look at an installation and say what is wrong and what to do.", no_args_is_help=True)
+app = typer.Typer(help="Look at an installation and say what is wrong and what to do.")
 
 _COLOURS = {"passed": "green", "skipped": "dim", "refused": "red", "fault": "red"}
 
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with the settings.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+
+@app.callback(invoke_without_command=True)
+def everything(
+    context: typer.Context,
+    config: Config = None,
+    as_json: AsJson = False,
+    manifest: Annotated[
+        list[str] | None, typer.Option(metavar="FILE", help="Manifest that deploys it; - is standard input.")
+    ] = None,
+    part: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Look at this part only.")] = None,
+) -> int:
+    """Look at everything and say first what is worst; exit 0 (well), 1 (change something) or 2 (it does not work)."""
+    if context.invoked_subcommand is not None:
+        if config is not None or as_json or manifest or part:
+            raise ConfigurationError(f"doctor: write the options after {context.invoked_subcommand}")
+        return 0
+    from tasker_health.cli.doctor.everything import examine_everything
+
+    return examine_everything(config, manifest or (), part or (), as_json=as_json)
 
 
 @app.command()

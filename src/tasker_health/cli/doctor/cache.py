@@ -18,7 +18,18 @@ from tasker_health.cli.doctor.cache_advice import advice
 from tasker_health.cli.doctor.cache_asking import PATIENCE_SECONDS, Asking, failed, remedy_of
 from tasker_health.cli.doctor.cache_speed import CacheSpeed
 from tasker_health.cli.doctor.cache_terms import CacheTerms
-from tasker_health.cli.doctor.findings import Finding, Verdict, note, tell, warning
+from tasker_health.cli.doctor.findings import (
+    CACHE_NOT_WORKING,
+    Finding,
+    Verdict,
+    causing,
+    error,
+    not_looked_at,
+    note,
+    tell,
+    warning,
+)
+from tasker_health.cli.doctor.walk import Visit
 from tasker_health.cli.logs import set_up_logging
 from tasker_health.cli.probe import say
 from tasker_health.clock import SystemClock
@@ -40,6 +51,10 @@ _REFUSALS = {
     Refusal.CLOCK: "set the clocks of all machines (NTP); if they are right, an old entry was put back",
 }
 
+_MEASURED = {"read back", "largest", "age", "lease", "expiry"}
+_SAFETY = {"signature", "transport"}
+"""What may be wrong with a cache that works."""
+
 Measure = Callable[[], Coroutine[Any, Any, Finding]]
 
 
@@ -60,6 +75,48 @@ def examine_cache(settings: Settings, *, as_json: bool) -> int:
         say(sys.stderr, f"tasker-health: {name} cannot be asked: {fault.reason}: {fault}; {remedy_of(fault.reason)}\n")
         return NOT_ASKED
     return tell(findings, as_json=as_json)
+
+
+async def look(visit: Visit) -> list[Finding]:
+    """Return what is found of the cache; of one in memory only what the settings mean for it.
+
+    Raises:
+        ConfigurationError: The settings cannot work.
+    """
+    settings, clock = visit.settings, SystemClock()
+    patient = settings.cache.model_copy(update={"timeout_seconds": PATIENCE_SECONDS})
+    asked = settings.model_copy(update={"cache": patient})
+    cache = chosen_cache(asked, clock)
+    if cache.name == "memory":
+        return causing(CACHE_NOT_WORKING, advice(settings, cache), {"time to live"})
+    if cache.name == "sql" and (cause := visit.cause("database", "pool")):
+        return [not_looked_at("cache", cause)]
+    try:
+        found = await examined(settings, lambda: chosen_cache(asked, clock))
+    except CacheFault as fault:
+        found = [error("path", f"{cache.name}: {fault.reason}: {fault}", remedy_of(fault.reason))]
+    finally:
+        await cache.close()
+    refuses = any(each.what == "write" and each.verdict is Verdict.WARNING and not each.figures for each in found)
+    working = {each.what for each in found} - _SAFETY
+    return causing(CACHE_NOT_WORKING, _first_refusal(found) if refuses else found, working)
+
+
+def _first_refusal(found: list[Finding]) -> list[Finding]:
+    """Return *found* without what follows from a write that was refused, which is an error."""
+    told, rows = "", []
+    for each in found:
+        if each.verdict is Verdict.WARNING and not each.figures and each.what in {"write", *_MEASURED}:
+            if each.what == "write":
+                told = each.measured
+                rows.append(error("write", each.measured, each.remedy))
+            elif told:
+                rows.append(not_looked_at(each.what, "cache, write"))
+            else:
+                rows.append(each)
+        else:
+            rows.append(each)
+    return rows
 
 
 async def examined(

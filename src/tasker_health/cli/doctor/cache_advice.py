@@ -64,7 +64,8 @@ def _life(settings: Settings, cache: Cache) -> Finding:
     seconds = settings.health.cache_duration_seconds
     words = f"health.cache_duration_seconds = {seconds:g}"
     if not seconds:
-        return note("time to live", f"{words}: every status is read anew, and the cache is not asked", "")
+        remedy = "health.cache_duration_seconds = 15 is usual: without it each asker costs the sources a reading"
+        return warning("time to live", f"{words}: every status is read anew, and the cache is not asked", remedy)
     if cache.coarse_seconds >= _COARSE_SECONDS and seconds < _LEAST_WITH_COARSE_SECONDS:
         words += f", and its ages are up to {cache.coarse_seconds:g} s above the truth"
         remedy = (

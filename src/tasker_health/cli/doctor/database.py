@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from tasker_health.cli.doctor.database_asking import DatabaseAsking
 from tasker_health.cli.doctor.database_speed import DatabaseSpeed
-from tasker_health.cli.doctor.findings import Finding, Verdict, tell, warning
+from tasker_health.cli.doctor.findings import (
+    SLOW_ANSWERS,
+    Finding,
+    Verdict,
+    causing,
+    error,
+    not_looked_at,
+    tell,
+    warning,
+)
+from tasker_health.cli.doctor.walk import Visit
 from tasker_health.cli.logs import set_up_logging
 from tasker_health.cli.probe import say
 from tasker_health.errors import DatabaseFault, SettingsError
@@ -43,13 +53,35 @@ def examine_database(settings: Settings, *, as_json: bool) -> int:
     try:
         findings = asyncio.run(examined(settings, settings.database.url.get_secret_value()))
     except DatabaseFault as fault:
-        say(sys.stderr, f"tasker-health: the database cannot be asked: {_told(fault)}\n")
+        say(sys.stderr, f"tasker-health: the database cannot be asked: {'; '.join(told(fault))}\n")
         return NOT_ASKED
     return tell(findings, as_json=as_json)
 
 
-async def examined(settings: Settings, url: str) -> list[Finding]:
+async def look(visit: Visit) -> list[Finding]:
+    """Return what is found of the path to the database, and of its speed; other parts have connections and clocks."""
+    url = visit.settings.database.url
+    if url is None:
+        return [Finding(what="database.url", measured="not set: readiness asks no database")]
+    try:
+        found = await examined(visit.settings, url.get_secret_value(), ("query", "server", "connect"))
+    except DatabaseFault as fault:
+        if fault.reason in {Reason.TOO_MANY_CONNECTIONS, Reason.POOL_EXHAUSTED}:
+            return [not_looked_at("path", "pool")]
+        return [error("path", *told(fault))]
+    others = {"connections", "idle connections", "pooler", "proxy", "clocks"}
+    return causing(SLOW_ANSWERS, [each for each in found if each.what not in others], {"query", "connect"})
+
+
+async def examined(
+    settings: Settings, url: str, steps: Sequence[str] = ("query", "server", "connect", "pool")
+) -> list[Finding]:
     """Return what is found of the database at *url*.
+
+    Args:
+        settings: Of the service.
+        url: Of the database.
+        steps: What is looked at, in this order.
 
     Raises:
         DatabaseFault: The first question was not answered.
@@ -63,14 +95,13 @@ async def examined(settings: Settings, url: str) -> list[Finding]:
 
     try:
         await asking.ask(lambda _connection: None)
-        return await _one_by_one(
-            {
-                "query": lambda: _alone(speed.query()),
-                "server": server,
-                "connect": lambda: _alone(speed.connect()),
-                "pool": lambda: _alone(speed.pool()),
-            }
-        )
+        known: dict[str, Step] = {
+            "query": lambda: _alone(speed.query()),
+            "server": server,
+            "connect": lambda: _alone(speed.connect()),
+            "pool": lambda: _alone(speed.pool()),
+        }
+        return await _one_by_one({step: known[step] for step in steps})
     finally:
         await asking.close()
 
@@ -103,12 +134,12 @@ async def _one_by_one(steps: dict[str, Step]) -> list[Finding]:
         try:
             found += await step()
         except DatabaseFault as fault:
-            found.append(warning(what, f"{fault.reason}: {fault}", _REMEDIES.get(fault.reason, "see the server's log")))
+            found.append(warning(what, *told(fault)))
             if fault.reason in _AWAY:
                 return [*found, Finding(what="the rest", measured="not measured", verdict=Verdict.UNKNOWN)]
     return found
 
 
-def _told(fault: DatabaseFault) -> str:
-    remedy = _REMEDIES.get(fault.reason)
-    return f"{fault.reason}: {fault}" + (f"; {remedy}" if remedy else "")
+def told(fault: DatabaseFault) -> tuple[str, str]:
+    """Return *fault* in words, and what to do about it."""
+    return f"{fault.reason}: {fault}", _REMEDIES.get(fault.reason, "see the server's log")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -11,6 +11,9 @@ import msgspec
 from tasker_health.cli.probe import forget
 
 ALL_WELL, WARNED, ERRED = 0, 1, 2
+
+SLOW_ANSWERS, CACHE_NOT_WORKING, AUTHORIZATION_ERRORS = "slow answers", "cache not working", "authorization errors"
+"""The troubles that the guide of Rails Tasker's endpoints names."""
 
 
 class Verdict(StrEnum):
@@ -27,7 +30,7 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
-_COLOURS = {
+COLOURS = {
     Verdict.OK: "green",
     Verdict.NOTE: "cyan",
     Verdict.UNKNOWN: "magenta",
@@ -45,6 +48,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         verdict: What is thought of it.
         remedy: What to do, or to know.
         figures: What was measured, by name and unit.
+        part: Of the walk, that which looked; empty: only one part was looked at.
+        trouble: Which of the guide's troubles it is the cause of; empty: none.
     """
 
     what: str
@@ -52,6 +57,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict = Verdict.OK
     remedy: str = ""
     figures: dict[str, float] = {}
+    part: str = ""
+    trouble: str = ""
 
 
 def warning(what: str, measured: str, remedy: str, figures: dict[str, float] | None = None) -> Finding:
@@ -67,6 +74,22 @@ def error(what: str, measured: str, remedy: str, figures: dict[str, float] | Non
 def note(what: str, measured: str, remedy: str) -> Finding:
     """Return a finding that is as it should be, with something to know."""
     return Finding(what=what, measured=measured, verdict=Verdict.NOTE, remedy=remedy)
+
+
+def not_looked_at(what: str, cause: str) -> Finding:
+    """Return a finding of what could not be looked at, because of what the part *cause* has found."""
+    return Finding(what=what, measured=f"not looked at: {cause}", verdict=Verdict.UNKNOWN)
+
+
+def causing(trouble: str, findings: Sequence[Finding], among: Collection[str] | None = None) -> list[Finding]:
+    """Return *findings*, of which those that ask for something, of the things *among* which, cause *trouble*."""
+    asking = {Verdict.WARNING, Verdict.ERROR}
+    return [
+        msgspec.structs.replace(each, trouble=trouble)
+        if each.verdict in asking and (among is None or each.what in among)
+        else each
+        for each in findings
+    ]
 
 
 def code_of(findings: Sequence[Finding]) -> int:
@@ -96,7 +119,7 @@ def _print(findings: Sequence[Finding]) -> None:
 
     table = Table("what", "measured", "verdict", "remedy", box=None, padding=(0, 2, 0, 0))
     for found in findings:
-        verdict = Text(found.verdict, style=_COLOURS[found.verdict])
+        verdict = Text(found.verdict, style=COLOURS[found.verdict])
         # No name is cut: it would be of no use.
         what, measured, remedy = (Text(each, overflow="fold") for each in (found.what, found.measured, found.remedy))
         table.add_row(what, measured, verdict, remedy)

@@ -3,102 +3,116 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from typing import Any
 
-import msgspec
-from rich.console import Console
-from rich.table import Table
-
 from tasker_health.assembly import built_in_sources
+from tasker_health.cli.doctor.findings import (
+    SLOW_ANSWERS,
+    Finding,
+    causing,
+    error,
+    not_looked_at,
+    note,
+    tell,
+    warning,
+)
+from tasker_health.cli.doctor.walk import Visit
 from tasker_health.cli.logs import set_up_logging
-from tasker_health.cli.probe import forget
+from tasker_health.deadline import within
 from tasker_health.errors import DatabaseFault, SourceFault
+from tasker_health.model import CountingMethod, Facts, Reason
 from tasker_health.settings import Settings
-from tasker_health.sources import Advice, Source
+from tasker_health.sources import Source
 
-WELL, UNREADABLE = 0, 1
+_PATIENCE_SECONDS = 12.0
 
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found of one source.
-
-    Attributes:
-        first_ms, again_ms: How long the first and a second reading took.
-        tasks: How many there are.
-        method: How they are counted.
-        problem: Why it could not be read.
-        advice: What its owner could do.
-    """
-
-    source: str
-    first_ms: int | None = None
-    again_ms: int | None = None
-    tasks: int | None = None
-    method: str | None = None
-    problem: str | None = None
-    advice: list[Advice] = []
+_REMEDIES = {
+    Reason.UNKNOWN_VERSION: "use a version of Tasker Health that knows it: the newest, or the engine's version before",
+    Reason.MISSING: "have the engine make its tables, or correct sources.{name}.url and sources.{name}.schema",
+    Reason.AUTHENTICATION_FAILED: "grant SELECT on the engine's tables, or correct user and password of the URL",
+    Reason.TIMEOUT: "see whether its tables are locked, or make counting faster: tasker-health doctor sources",
+    Reason.TOO_MANY_CONNECTIONS: "raise the server's maximum, or close what others leave open",
+}
+_OTHER = "correct sources.{name}.url, or start the server"
 
 
 def examine_sources(settings: Settings, *, as_json: bool) -> int:
-    """Print what was found of every source; return 1 when one cannot be read.
+    """Print what was found of every source; return 2 when one cannot be read, 1 when something is to be changed.
 
     Raises:
         ConfigurationError: The settings cannot work.
     """
     set_up_logging(settings.log)
-    findings = asyncio.run(_examine_all(settings))
-    try:
-        if as_json:
-            print(msgspec.json.encode(findings).decode(), flush=True)
-        else:
-            _print(findings)
-    except OSError:  # nobody reads it; the code tells all the same
-        forget(sys.stdout)
-    return UNREADABLE if any(finding.problem for finding in findings) else WELL
+    findings = asyncio.run(examined(settings))
+    return tell(findings, as_json=as_json)
 
 
-async def _examine_all(settings: Settings) -> list[Finding]:
-    findings = []
+async def look(visit: Visit) -> list[Finding]:
+    """Return how each source is read; one whose database another part has found away is not looked at.
+
+    Raises:
+        ConfigurationError: The settings cannot work.
+    """
+    return causing(SLOW_ANSWERS, await examined(visit.settings, visit.cause("database", "pool")), _slow(visit.settings))
+
+
+def _slow(settings: Settings) -> set[str]:
+    return {f"{name}: method" for name in settings.sources}
+
+
+async def examined(settings: Settings, cause: str = "") -> list[Finding]:
+    """Return what is found of the sources; those at `database.url` are not asked where there is a *cause*.
+
+    Raises:
+        ConfigurationError: The settings cannot work.
+    """
+    if not settings.sources:
+        return [Finding(what="sources", measured="no source is configured: name one in [sources.<name>]")]
+    findings: list[Finding] = []
     for source in built_in_sources(settings):
-        seconds = settings.sources[source.name].full_count_timeout_seconds
-        try:
-            findings.append(await _examine(source, seconds))
-        except (DatabaseFault, SourceFault) as fault:
-            findings.append(Finding(source=source.name, problem=f"{fault.reason}: {fault}"))
-        finally:
-            await source.close()
+        own = settings.sources[source.name].url
+        if cause and (own is None or own == settings.database.url):
+            findings.append(not_looked_at(source.name, cause))
+        else:
+            findings += await _of(source, settings.sources[source.name].full_count_timeout_seconds)
     return findings
 
 
-async def _examine(source: Source, seconds: float) -> Finding:
+async def _of(source: Source, full_count_seconds: float) -> list[Finding]:
+    """Return what is found of *source*, or why it cannot be read."""
+    seconds = min(_PATIENCE_SECONDS, full_count_seconds)
+    try:
+        return await within(_read(source, seconds), _PATIENCE_SECONDS + 1)
+    except (DatabaseFault, SourceFault) as fault:
+        remedy = _REMEDIES.get(fault.reason, _OTHER).format(name=source.name)
+        return [error(source.name, f"{fault.reason}: {fault}", remedy)]
+    except TimeoutError:
+        return [error(source.name, f"timeout: not read within {seconds:g} s", _REMEDIES[Reason.TIMEOUT])]
+    finally:
+        await source.close()
+
+
+async def _read(source: Source, seconds: float) -> list[Finding]:
     began = time.perf_counter()
     await source.read(seconds)
     first = time.perf_counter()
     facts = await source.read(seconds)
     again = time.perf_counter()
+    figures = {"first_ms": round((first - began) * 1000, 1), "again_ms": round((again - first) * 1000, 1)}
+    if facts.total is not None:
+        figures["tasks"] = float(facts.total)
+    words = f"{facts.total} tasks, by {facts.method}; first {figures['first_ms']:g} ms, then {figures['again_ms']:g} ms"
     advise: Any = getattr(source, "advice", None)
-    return Finding(
-        source=source.name,
-        first_ms=round((first - began) * 1000),
-        again_ms=round((again - first) * 1000),
-        tasks=facts.total,
-        method=facts.method,
-        advice=[] if advise is None else await advise(seconds),
-    )
+    advice = [] if advise is None else await advise(seconds)
+    rows = [Finding(what=source.name, measured=words, figures=figures), *_method(source.name, facts)]
+    return [*rows, *(note(f"{source.name}: faster", each.good_for, each.statement) for each in advice)]
 
 
-def _print(findings: list[Finding]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    if not findings:
-        console.print("no source is configured: name one in [sources.<name>]", markup=False)
-        return
-    table = Table("source", "tasks", "method", "first ms", "again ms", "problem", box=None)
-    for found in findings:
-        figures = (found.tasks, found.method, found.first_ms, found.again_ms, found.problem)
-        table.add_row(found.source, *("" if each is None else str(each) for each in figures))
-    console.print(table)
-    for found in findings:
-        for advice in found.advice:
-            console.print(f"\n-- {found.source}: {advice.good_for}\n{advice.statement}", markup=False)
+def _method(name: str, facts: Facts) -> list[Finding]:
+    """Return why everything is counted each time, where no tally goes on."""
+    if facts.method is not CountingMethod.FULL_COUNT:
+        return []
+    words = "everything is counted each time: the tables do not allow a tally to go on"
+    remedy = f"see docs/sources, or a longer health.cache_duration_seconds; index what [{name}] is filtered by"
+    return [warning(f"{name}: method", words, remedy)]

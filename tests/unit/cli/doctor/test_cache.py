@@ -280,7 +280,7 @@ class TestTime:
         ({"url": "redis://localhost"}, {}, set()),
         ({"url": "redis://:p%40ss@[::1]:6379"}, {}, set()),
         ({"url": "memcached://cache.internal"}, {}, set()),
-        ({}, {"cache_duration_seconds": 0}, set()),
+        ({}, {"cache_duration_seconds": 0}, {"time to live"}),
         ({}, {"cache_duration_seconds": 1}, set()),
     ],
 )
@@ -290,7 +290,7 @@ async def test_what_the_settings_mean(cache, health, wrong):
     assert to_change(await found_of(Shared(), shared_settings(cache=cache, health=health))) == wrong
 
 
-@pytest.mark.parametrize(("seconds", "wrong"), [(14.9, {"time to live"}), (15, set()), (0, set())])
+@pytest.mark.parametrize(("seconds", "wrong"), [(14.9, {"time to live"}), (15, set()), (0, {"time to live"})])
 @in_loop
 async def test_a_coarse_clock_needs_a_longer_time_to_live(seconds, wrong):
     """Ages that are rounded up by seconds make short-lived entries old before they are read."""
