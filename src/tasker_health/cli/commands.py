@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tasker_health import __version__
-from tasker_health.cli import deploy, doctor, token
+from tasker_health.cli import deploy, doctor, load_test, token
 from tasker_health.cli.probe import say
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(token.app, name="token")
+app.command("load-test")(load_test.load_test)
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="TOML file with the settings; TASKER_<GROUP>__<NAME> goes before it.")
