@@ -118,5 +118,36 @@ def demo(
     return run_demo(_settings(config), options)
 
 
+@app.command()
+def top(  # noqa: PLR0913, PLR0917 -- one for each option
+    url: Annotated[
+        str | None, typer.Argument(help="Such as http://127.0.0.1:8080/tasker/health; unset: what the settings serve.")
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print it once and exit 0, 1 or 2, as without a terminal.")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.2, max=3600, help="Seconds between two questions.")] = 2,
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Longest wait for all answers, seconds.")] = 5,
+    fail_on: Annotated[
+        Literal["unhealthy", "degraded"], typer.Option(help="From which state on the code is 1, with --once.")
+    ] = "unhealthy",
+    token: Annotated[
+        str | None, typer.Option(help="Bearer token; - reads it, and others on this machine do not see it then.")
+    ] = None,
+    basic: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="User and password; - reads both.")] = None,
+    ca_file: Annotated[str, typer.Option(help="PEM file of the certificates to trust, in place of the system's.")] = "",
+    server_name: Annotated[str, typer.Option(help="Name that the certificate must have.")] = "",
+    insecure: Annotated[bool, typer.Option("--insecure", help="Trust any certificate.")] = False,
+    config: Config = None,
+) -> int:
+    """Show the status in a terminal: what is wrong first, and the last hour; it keeps itself up to date."""
+    from tasker_health.cli.top import Manner, run_top
+    from tasker_health.cli.top.target import Trust, authorization_of, target_of
+
+    trust = Trust(ca_file=ca_file, server_name=server_name, insecure=insecure)
+    target = target_of(url, _settings(config), trust, authorization_of(token, basic))
+    return run_top(target, Manner(once, interval, timeout, fail_on))
+
+
 def _settings(config: Path | None) -> Settings:
     return load_settings(config)
