@@ -18,8 +18,8 @@ _NAMES = {Path: "FILE", int: "NUMBER", float: "NUMBER"}
 INTRODUCTION = """\
 # Every command and option
 
-What `--help` says, made from the code; [commands](commands.md) has what each of them is for, shows what it prints and tells
-what its exit codes mean.
+What `--help` says, made from the code; [commands](commands.md) has what each of them is for, shows what it prints and
+tells what its exit codes mean.
 """
 
 

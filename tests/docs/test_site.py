@@ -68,7 +68,9 @@ def test_every_page_stands_in_the_navigation():
 @pytest.mark.parametrize(("module", "name"), [(tasker_health, "index"), (tasker_health.testing, "testing")])
 def test_everything_that_users_reach_stands_in_the_reference(module, name):
     """Each name of `__all__`, once."""
-    shown = re.findall(rf"^::: {re.escape(module.__name__)}\.(\w+)$", (ROOT / f"docs/api/{name}.md").read_text(), re.M)
+    shown = re.findall(
+        rf"^::: {re.escape(module.__name__)}\.(\w+)$", (ROOT / f"docs/api/{name}.md").read_text(), re.MULTILINE
+    )
     assert sorted(shown) == sorted(module.__all__)
 
 
