@@ -198,11 +198,15 @@ class Monitor:
         """Say that *name* is done."""
         self._waiting_for.pop(name, None)
 
-    async def status(self) -> StatusReport:
-        """Return how the whole system is, from the cache while the facts are fresh."""
+    async def status(self, *, renew: bool = True) -> StatusReport:
+        """Return how the whole system is, from the cache while the facts are fresh.
+
+        Args:
+            renew: Whether that counts as being asked, and so has facts renewed when they expire.
+        """
         if self._loop is not asyncio.get_running_loop():
             await self.start()
-        report = await self._status.report()
+        report = await self._status.report(renew=renew)
         self.on_status(report)
         return report
 

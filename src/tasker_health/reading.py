@@ -72,16 +72,19 @@ class SourceReader:
         """Name of the source."""
         return self._renewal.name
 
-    async def reading(self) -> Reading:
+    async def reading(self, *, renew: bool = True) -> Reading:
         """Return facts that are young enough, or are being renewed just now; wait for them otherwise.
 
         A failure is never kept as if it were facts: the next asker tries again.
+
+        Args:
+            renew: Whether facts are to be renewed when they expire, as somebody may ask again.
         """
-        self._asked = True
+        self._asked = self._asked or renew
         newest, age = self._newest, self._age()
         if self._timer is not None and age >= self._settings.cache_duration_seconds:
             self._on_time()  # who comes in the very turn of the loop in which it is due does not wait for it
-            self._asked = True
+            self._asked = renew
         if newest is not None and self._will_do(age):
             self._counts.hits += 1
             return self._as_reading(newest, waited=False)
@@ -183,13 +186,13 @@ class SourceReader:
             self._refresh.start()
 
 
-async def read_all(readers: Sequence[SourceReader], clock: Clock) -> list[Reading]:
+async def read_all(readers: Sequence[SourceReader], clock: Clock, *, renew: bool = True) -> list[Reading]:
     """Return the reading of every one of *readers*, read side by side, with its age when the last one was there."""
     if len(readers) == 1:
         # No task of its own: facts from memory then come without waiting, and one asker a second makes the report.
-        readings = [await readers[0].reading()]
+        readings = [await readers[0].reading(renew=renew)]
     else:
-        readings = await asyncio.gather(*(reader.reading() for reader in readers))
+        readings = await asyncio.gather(*(reader.reading(renew=renew) for reader in readers))
     now = clock.monotonic()
     return [
         reading if reading.facts is None else replace(reading, age_seconds=max(0.0, now - reading.read_at_monotonic))

@@ -43,11 +43,11 @@ class Status:
         ]
         self.kept: Kept[StatusReport] = Kept()
 
-    async def report(self) -> StatusReport:
-        """Return how the whole system is, from the cache while the facts are fresh."""
+    async def report(self, *, renew: bool = True) -> StatusReport:
+        """Return how the whole system is, from the cache while the facts are fresh; see `SourceReader.reading`."""
         if self.kept.value is not None and self._clock.monotonic() < self.kept.until:
             return self.kept.value
-        readings = await read_all(self._readers, self._clock)
+        readings = await read_all(self._readers, self._clock, renew=renew)
         now = self._clock.now()
         report = self._report(readings, assess(readings, self._settings, now), now)
         self.kept.keep(report, self._true_until(readings))

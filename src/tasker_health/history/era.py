@@ -44,6 +44,18 @@ class Era:
         """Return whether a document of this age, written then, is of our days: one put back by somebody is not."""
         return abs(self._clock.now() - written_at - age_seconds) <= CLOCK_TOLERANCE_SECONDS
 
+    def settle(self) -> int:
+        """Go back to the wall clock, by whole slots, when it says so different a time that nobody would believe us.
+
+        Return by how many. That clock was set, or the machine slept, which a monotonic clock does not notice.
+        """
+        change = self._clock.now() - self.now()
+        if abs(change) <= CLOCK_TOLERANCE_SECONDS:
+            return 0
+        slots = round(change / self._slot_seconds)
+        self._ahead_seconds += slots * self._slot_seconds
+        return slots
+
     def follow(self, written_at: float, age_seconds: float, least_age_seconds: float) -> float:
         """Be on the time of a document that was written at *written_at*; return by how much this one changes.
 

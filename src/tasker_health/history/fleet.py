@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tasker_health.cache.document import Loaded, SharedDocument
+from tasker_health.cache.document import SharedDocument
 from tasker_health.cache.shared import SharedCache
 from tasker_health.clock import Clock
 from tasker_health.history import WINDOW_SECONDS
@@ -25,6 +25,9 @@ _LOOK_SECONDS, _MOST_LOOK_SECONDS = 0.02, 0.25
 _MOST_PATIENCE_SECONDS = 5
 _AT_ONCE = 8
 """So many slots are put together before others have their turn on the event loop: of a hundred checks each."""
+
+_NOTICED_SECONDS = 1
+"""By less, the times of two processes differ anyway, as ages do that a cache tells."""
 
 _Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,62}$")]
 _Seconds = Annotated[float, Meta(ge=-1e12, le=1e12)]
@@ -76,18 +79,20 @@ class Fleet:
         self.is_shared: bool = False
         self.replicas: dict[str, int] = {}
 
-    def forget(self) -> None:
-        """Be another process than the one that this one was forked from."""
-        self._document.forget()
-
     def note(self, number: int) -> None:
         """Count this process: it has seen something in the slot *number*."""
+        if self.replicas.get(self._me) == number:
+            return
         self.replicas[self._me] = number
         first = number - self._slots.count + 1
         alive = sorted(
             ((seen, name) for name, seen in self.replicas.items() if seen >= first), key=lambda each: -each[0]
         )
         self.replicas = {name: seen for seen, name in alive[:MOST_REPLICAS]}
+
+    def count(self, number: int) -> int:
+        """Return how many processes have told something within the hour that ends with the slot *number*."""
+        return sum(seen > number - self._slots.count for seen in self.replicas.values())
 
     async def look(self) -> None:
         """Read what others have seen."""
@@ -109,10 +114,6 @@ class Fleet:
             if (task := asyncio.current_task()) is not None and not task.cancelling():
                 await self._document.release(_LEASE)
 
-    async def let_go(self) -> None:
-        """Let another process have its turn, if one of ours was cut off."""
-        await self._document.release(_LEASE)
-
     async def _await_turn(self) -> bool | None:
         """Return whether it is our turn; `None`: nobody can tell."""
         ends_at = self._clock.monotonic() + self._patience_seconds
@@ -125,39 +126,42 @@ class Fleet:
             look_seconds = min(look_seconds * 1.5, _MOST_LOOK_SECONDS)
 
     async def _read(self) -> bool:
-        """Put what others have seen beside what was seen here; return whether the cache has answered."""
+        """Put what others have seen beside what was seen here; return whether that is all there is."""
+        slots = self._era.settle()
+        self._shift(slots, slots * self._slots.slot_seconds)
         loaded = await self._document.load(believer(self._slots))
-        if loaded.document is not None and self._era.is_near(loaded.document.written_at, loaded.age_seconds):
-            await self._take(loaded.document, loaded)
-        return loaded.is_answered
-
-    async def _take(self, told: Told, loaded: Loaded[Told]) -> None:
-        self._follow(told, loaded)
+        if loaded.document is None or not self._era.is_near(loaded.document.written_at, loaded.age_seconds):
+            return loaded.is_answered
+        change = self._era.follow(loaded.document.written_at, loaded.age_seconds, loaded.least_age_seconds)
+        self._shift(round(change / self._slots.slot_seconds), change)
         await asyncio.sleep(0)
+        return await self._take(loaded.document)
+
+    async def _take(self, told: Told) -> bool:
+        """Put what was *told* beside what was seen here, and return whether nothing came between."""
         self._slots.arrange(told.names)
-        is_ordered = self._slots.names[: len(told.names)] == told.names[: self._slots.most_checks]
+        names = told.names[: self._slots.most_checks]
         first = self._era.number() - self._slots.count + 1
         for place, slot in enumerate(told.slots):
             if place % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-                is_ordered = is_ordered and self._slots.names[: len(told.names)] == told.names[: len(self._slots.names)]
-            if is_ordered and slot.number >= first:
+                if self._slots.names[: len(names)] != names:  # a check that is new here has taken a place
+                    return False
+            if slot.number >= first:
                 self._slots.merge(slot)
         for name, seen in told.replicas.items():
             self.replicas[name] = max(seen, self.replicas.get(name, seen))
+        return True
 
-    def _follow(self, told: Told, loaded: Loaded[Told]) -> None:
+    def _shift(self, slots: int, seconds: float) -> None:
         """Number our slots as the fleet does, from now on and back."""
-        change = self._era.follow(told.written_at, loaded.age_seconds, loaded.least_age_seconds)
-        slots = round(change / self._slots.slot_seconds)
-        if slots:
-            self._slots.shift(slots, change)
+        if slots or abs(seconds) > _NOTICED_SECONDS:
+            self._slots.shift(slots, seconds)
             self.replicas = {name: seen + slots for name, seen in self.replicas.items()}
 
     async def _write(self) -> bool:
         number = self._era.number()
         self._slots.trim(number)
-        self.note(number)
         slots = [self._slots.by_number[number] for number in sorted(self._slots.by_number)]
         told = Told(self._era.now(), self.replicas, self._slots.names, slots)
         return await self._document.save(told, WINDOW_SECONDS + self._slots.slot_seconds)

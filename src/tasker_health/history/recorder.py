@@ -13,7 +13,7 @@ from tasker_health.deadline import within
 from tasker_health.history import History
 from tasker_health.history.era import Era
 from tasker_health.history.fleet import Fleet
-from tasker_health.history.slots import STATUSES, Slots
+from tasker_health.history.slots import MOST_COUNT, STATUSES, Slots
 from tasker_health.history.view import view
 from tasker_health.model import Readiness, Reason, StatusReport
 from tasker_health.monitor import Monitor
@@ -62,16 +62,15 @@ class Recorder:
     def history(self) -> History:
         """Return the last hour, as far as it is known here; asks nobody."""
         number, shown = self._era.number(), self._shown
-        key = (number, self._slots.version, self._fleet.is_shared, len(self._fleet.replicas))
+        replicas = self._fleet.count(number)
+        key = (number, self._slots.version, self._fleet.is_shared, replicas)
         if shown is None or self._shown_key != key:
-            if not self._fleet.can_be_shared and self._slots.by_number:
-                self._fleet.note(number)
             shown = view(
                 self._slots,
                 number,
                 ends_at=self._era.wall_of_end(number),
                 is_shared=self._fleet.is_shared,
-                replicas=len(self._fleet.replicas),
+                replicas=replicas,
             )
             self._shown, self._shown_key = shown, key
         return shown
@@ -87,14 +86,11 @@ class Recorder:
         if task is None:
             return
         task.cancel()
-        await asyncio.wait({task}, timeout=_CLOSE_SECONDS)
-        if self._fleet.can_be_shared:
-            await self._attempt(within(self._fleet.let_go(), _CLOSE_SECONDS))
+        await asyncio.wait({task}, timeout=_CLOSE_SECONDS)  # a turn that it had ends by itself
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: what the parent has seen, it tells itself."""
         self._task = None
-        self._fleet.forget()
         self._begin()
 
     def see_status(self, report: StatusReport) -> None:
@@ -103,12 +99,15 @@ class Recorder:
         if report is self._seen_status and number == self._seen_in:
             return
         self._seen_status, self._seen_in = report, number
+        self._fleet.note(number)
         self._slots.see_status(number, _RANKS[report.status])
         self._see_figures(number, report)
 
     def see_readiness(self, report: Readiness) -> None:
         """Remember how the checks went."""
-        self._slots.see_checks(self._era.number(), report.checks)
+        number = self._era.number()
+        self._fleet.note(number)
+        self._slots.see_checks(number, report.checks)
 
     def _begin(self) -> None:
         slot_seconds = self._settings.history.slot_seconds
@@ -146,7 +145,7 @@ class Recorder:
             health.stuck_tasks,
             health.retry_queue_size,
         ]
-        if any(figure is not None for figure in figures):
+        if any(figure is not None for figure in figures) and not any(map(_cannot_be, figures)):
             self._slots.see_figures(number, self._read[1], figures, report.performance_metrics.failure_ratio)
 
     async def _sample_for_ever(self) -> None:
@@ -168,7 +167,7 @@ class Recorder:
     async def _sample(self) -> None:
         """Take what anybody would be told now."""
         monitor = self._monitor()
-        asked = asyncio.gather(monitor.status(), monitor.ready())
+        asked = asyncio.gather(monitor.status(renew=False), monitor.ready())
         status, readiness = await within(asked, min(_MOST_SECONDS, self._slots.slot_seconds))
         self.see_status(status)
         # A process that is about to stop is no trouble, and every deployment would look like one.
@@ -185,3 +184,8 @@ class Recorder:
             self._is_blind = True
         else:
             self._is_blind = False
+
+
+def _cannot_be(figure: int | None) -> bool:
+    """Return whether *figure*, perhaps of a source of the user's, would be believed by nobody."""
+    return figure is not None and not 0 <= figure <= MOST_COUNT

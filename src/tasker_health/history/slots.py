@@ -26,11 +26,11 @@ MOST_CELLS = 12_000
 figure as long as it can be they make 300 KiB of JSON, with usual ones 60."""
 
 MOST_MS = 3_600_000
-_MOST_COUNT = 2**63 - 1
+MOST_COUNT = 2**63 - 1
 
 _Rank = Annotated[int, Meta(ge=0, le=3)]
 _Milliseconds = Annotated[int, Meta(ge=0, le=MOST_MS)]
-_Count = Annotated[int, Meta(ge=0, le=_MOST_COUNT)]
+_Count = Annotated[int, Meta(ge=0, le=MOST_COUNT)]
 _Ratio = Annotated[float, Meta(ge=0, le=1)]
 _Seconds = Annotated[float, Meta(ge=-1e12, le=1e12)]
 
