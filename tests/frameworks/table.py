@@ -10,20 +10,32 @@ from importlib.resources import files
 from typing import Any
 
 from frameworks.healths import ASKING, FAILING, MOUNTED, OPEN
+from tasker_health.charts import STYLE
 from tasker_health.web.openapi import document
 
 NOW, EXPIRES = "2025-06-18T15:30:00Z", "2025-06-18T15:30:15Z"
 VARY = (("vary", "Accept"),)
 JSON = "application/json"
 HEALTH_JSON, ACTUATOR = "application/health+json", "application/vnd.spring-boot.actuator.v3+json"
-_STYLE = base64.b64encode(
-    hashlib.sha256(files("tasker_health.web").joinpath("page.css").read_bytes()).digest()
-).decode()
+_HERE = files("tasker_health.web.page")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+_STYLE = _digest(_HERE.joinpath("page.css").read_text("utf-8") + STYLE)
+_SCRIPT = _digest(_HERE.joinpath("page.js").read_text("utf-8"))
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE}'; script-src 'sha256-{_SCRIPT}'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types tasker-health"
+)
 PAGE_HEADERS = (
     *VARY,
     (
         "content-security-policy",
-        f"default-src 'none'; style-src 'sha256-{_STYLE}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        _POLICY,
     ),
     ("referrer-policy", "no-referrer"),
     ("x-frame-options", "DENY"),

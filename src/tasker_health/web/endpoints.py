@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import posixpath
 from collections.abc import Awaitable, Callable
@@ -16,9 +15,10 @@ from tasker_health.monitor import Monitor
 from tasker_health.request import Headers, Request
 from tasker_health.web.formats import Format
 from tasker_health.web.metrics import Metrics
-from tasker_health.web.negotiation import format_of, prefers_page
+from tasker_health.web.negotiation import format_of
 from tasker_health.web.openapi import document
 from tasker_health.web.past import Past
+from tasker_health.web.people import People
 from tasker_health.web.refusal import FAULT, NOT_ALLOWED, NOT_FOUND, admission, problem
 from tasker_health.web.render import VARY, Answer, encoded, render, rendered
 
@@ -60,7 +60,7 @@ class Endpoints:
             f"{self._root}/ready": self._ready,
             f"{self._root}/startup": self._startup,
             f"{self._root}/status": self._status,
-            self._root: self._for_people,
+            self._root: People(monitor, gate, history, self._status).answer,
             f"{prefix}/openapi.json": self._document,
         }
         self._never_waiting = frozenset({f"{self._root}/live", f"{self._root}/startup", f"{prefix}/openapi.json"})
@@ -190,20 +190,6 @@ class Endpoints:
         report = await self._monitor.status()
         detailed = self._monitor.detailed(report) if admitted.detail else None
         return rendered(self._monitor.kept_status, _code_of(report), report, format_of(request), detailed)
-
-    async def _for_people(self, request: Request) -> Answer:
-        """Return the status as a page for a browser, and as `_status` does for everybody else."""
-        if not prefers_page(request):
-            return await self._status(request)
-        from tasker_health.web import page
-
-        admitted = await admission(self._gate, request)
-        if admitted.refusal is not None:
-            admitted.refusal.headers.append(VARY)
-            return admitted.refusal
-        report, readiness = await asyncio.gather(self._monitor.status(), self._monitor.ready())
-        shown = self._monitor.detailed(report) if admitted.detail else report
-        return page.page(_code_of(report), shown, readiness, self._monitor.service_name)
 
 
 def _code_of(report: StatusReport) -> int:
