@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import ssl
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ LARGEST_ANSWER = 4 << 20
 
 _OWN_KEY = {"live": b'"alive"', "ready": b'"ready"', "status": b'"status"'}
 _CACHED = re.compile(rb'"cache_info"\s*:\s*\{[^{}]*?"cached"\s*:\s*(true|false)')
+_OUR_OWN = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+_UNCONNECTED = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "broken_off", errno.EPIPE: "broken_off"}
 _HEALTH_ANSWERS = {"ready", "status"}
 _OK, _UNAVAILABLE = 200, 503
 
@@ -113,10 +116,11 @@ def fault_of(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return "tls"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return "refused" if isinstance(error.os_error, ConnectionRefusedError) else "unreachable"
-    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | ConnectionError):
-        return "broken_off"
-    if isinstance(error, aiohttp.ClientOSError):
+        number = error.os_error.errno
+        return "exhausted" if number in _OUR_OWN else _UNCONNECTED.get(number or 0, "unreachable")
+    if isinstance(
+        error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.ClientOSError | ConnectionError
+    ):
         return "broken_off"
     if isinstance(error, aiohttp.ClientResponseError | aiohttp.http.HttpProcessingError | ValueError):
         return "garbage"

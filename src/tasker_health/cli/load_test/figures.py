@@ -73,9 +73,11 @@ def exit_code(run: Run, judged: list[Verdict]) -> int:
     """Return 0 when all was kept, 1 when the server did not keep it, 2 when that cannot be told, or 128 + signal."""
     if run.stopped_by:
         return 128 + run.stopped_by
-    if any(record.faults for record in run.records.values()) or any(each.outcome == MISSED for each in judged):
+    faults = {fault for record in run.records.values() for fault in record.faults}
+    if faults - {"exhausted"} or any(each.outcome == MISSED for each in judged):
         return FAILED
-    unknown = any(each.outcome == UNKNOWN and each.measured_ms is not None for each in judged)
+    unknown = "exhausted" in faults or any(each.outcome == UNKNOWN and each.measured_ms is not None for each in judged)
+    unknown = unknown or not any(record.count for record in run.records.values())
     return NOT_JUDGED if unknown else PASSED
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from tasker_health.charts import STYLE, Bar, Line, bar_chart, line_chart
@@ -20,7 +20,7 @@ body{margin:1rem auto;max-width:60rem;padding:0 1rem;font:16px/1.5 system-ui,san
 background:var(--paper)}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}th,td{padding:.2rem .7rem;border-bottom:1px solid var(--line);
 text-align:right}th:first-child,td:first-child{text-align:left}caption{text-align:left;font-weight:600}
-.wide{overflow-x:auto}
+figure{margin:1rem 0}figcaption{font-weight:600}.wide{overflow-x:auto}
 .passed{color:var(--good)}.missed{color:var(--bad)}.unknown{color:var(--warn)}
 """
 _STYLE = _OWN_STYLE + STYLE
@@ -83,16 +83,22 @@ def _endpoint(name: str, each: dict[str, Any], figures: dict[str, Any]) -> Itera
     achieved = f"{each['achieved_per_second']:g} a second"
     yield f"<p>{each['requests']} requests, {each['good']} good, {escaped(achieved)}.</p>"
     bars = bars_of({"bounds_ms": figures["histogram"]["bounds_ms"], "counts": each["histogram"]})
-    yield bar_chart(f"{name}: latency in ms", [Bar(label, "plain", count) for label, count in bars])
+    yield _figure(
+        f"{name}: requests by latency in ms", bar_chart, [Bar(label, "plain", count) for label, count in bars]
+    )
     pieces = each["over_time"]
     lines = [Line("p50", "plain", [piece["p50_ms"] for piece in pieces])]
     lines.append(Line("p99", "other", [piece["p99_ms"] for piece in pieces]))
     end = f"{pieces[-1]['begins_seconds'] + pieces[1]['begins_seconds']:.1f} s"
-    yield line_chart(f"{name}: latency over the run", lines, from_label="0 s", to_label=end, unit="ms")
+    yield _figure(f"{name}: latency in ms by when due", line_chart, lines, from_label="0 s", to_label=end, unit="ms")
     codes = [Bar(code, _colour(name, code), count) for code, count in each["codes"].items()]
     faults = [Bar(fault, "bad", count) for fault, count in each["faults"].items() if fault != "code"]
-    yield bar_chart(f"{name}: codes and faults", [*codes, *faults])
+    yield _figure(f"{name}: codes and faults", bar_chart, [*codes, *faults])
     yield "".join(f"<p>{escaped(fault)}: {escaped(FAULT_WORDS[fault])}.</p>" for fault in each["faults"])
+
+
+def _figure(title: str, chart: Callable[..., str], values: Sequence[Any], **options: str) -> str:
+    return f"<figure><figcaption>{escaped(title)}</figcaption>{chart(title, values, **options)}</figure>"
 
 
 def _colour(endpoint: str, code: str) -> str:

@@ -60,7 +60,8 @@ class Run:
     @property
     def is_client_busy(self) -> bool:
         """Whether this client was the bottleneck, so that what was slow may be its own doing."""
-        return self.lag_ms > BUSY_LAG_MS or self.processor_share > BUSY_SHARE
+        exhausted = any(record.faults["exhausted"] for record in self.records.values())
+        return exhausted or self.lag_ms > BUSY_LAG_MS or self.processor_share > BUSY_SHARE
 
 
 async def look_first(asker: Asker, base: Base, plan: Plan) -> None:

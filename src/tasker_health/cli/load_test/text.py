@@ -15,6 +15,7 @@ FAULT_WORDS = {
     "garbage": "what came is not HTTP",
     "too_large": "an answer of more than 4 MiB",
     "tls": "no TLS connection",
+    "exhausted": "this machine had no port, file or memory for another connection: no fault of the server's",
     "code": "a code that is no answer about health",
     "not_ours": "an answer that is not this endpoint's",
 }
@@ -135,9 +136,9 @@ def verdict_line(figures: dict[str, Any]) -> str:
         missed = [mark["name"] for mark in figures["marks"] if mark["outcome"] == "missed"]
         faults = sum(sum(each["faults"].values()) for each in figures["endpoints"].values())
         words = [f"missed: {', '.join(missed)}"] if missed else []
-        words += [f"{faults} faults"] if faults else []
+        words += [f"{faults} fault{'s' if faults > 1 else ''}"] if faults else []
         return f"not passed: {'; '.join(words)}"
-    return "not judged: marks were missed while this client was the bottleneck"
+    return "not judged: marks were missed while this client was the bottleneck, or nothing was asked"
 
 
 def ms_words(value: float | None) -> str:
