@@ -17,6 +17,7 @@ from tasker_health.clock import Clock, SystemClock
 from tasker_health.counters import DeliveryCounts
 from tasker_health.errors import ConfigurationError
 from tasker_health.exporters import ProcessSnapshot, Snapshot, own_snapshot, take_snapshot
+from tasker_health.extras import needed
 from tasker_health.grpc.endpoint import GrpcEndpoint
 from tasker_health.lifecycle import Lifecycle
 from tasker_health.loading import load_settings
@@ -83,7 +84,8 @@ class Health(Registry):
         self.grpc: GrpcEndpoint = GrpcEndpoint(self.settings)
         self._bridge: Bridge | None = None
         self._background: Background | None = None
-        self._add_built_in(cache)
+        with needed():
+            self._add_built_in(cache)
 
     def wait_for(self, name: str) -> Callable[[], None]:
         """Declare that startup is not over before the returned function is called."""

@@ -12,6 +12,7 @@ from tasker_health import __version__
 from tasker_health.cli import deploy, doctor, load_test, token
 from tasker_health.cli.probe import say
 from tasker_health.errors import ConfigurationError
+from tasker_health.extras import needed
 from tasker_health.loading import load_settings
 from tasker_health.reasons import words_of
 from tasker_health.settings import Settings
@@ -40,7 +41,8 @@ Config = Annotated[
 def run_command() -> int:
     """Run the command of `sys.argv`; return 2 with one line on standard error when it could not be carried out."""
     try:
-        code: Any = app(standalone_mode=False)
+        with needed():
+            code: Any = app(standalone_mode=False)
     except ConfigurationError as error:
         say(sys.stderr, f"tasker-health: {error}\n")
         return NOT_ASKED
