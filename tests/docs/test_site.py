@@ -62,7 +62,7 @@ def test_every_page_stands_in_the_navigation():
     """A page that nobody can find is not documentation."""
     navigation = (ROOT / "mkdocs.yml").read_text()
     pages = [path.relative_to(ROOT / "docs").as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
-    assert [each for each in pages if f"- {each}\n" not in navigation] == []
+    assert [each for each in pages if f" {each}\n" not in navigation] == []
 
 
 @pytest.mark.parametrize(("module", "name"), [(tasker_health, "index"), (tasker_health.testing, "testing")])
