@@ -9,6 +9,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -84,6 +85,7 @@ class Top(App[None]):
         self._url = url
         self._interval_seconds = interval_seconds
         self._asking_now = False
+        self._width = 80
         self._told: Snapshot | None = None
         self._told_at = self._asked_at = self._well_at = time.monotonic()
         self._trouble: tuple[Trouble, str] | None = None
@@ -125,8 +127,9 @@ class Top(App[None]):
         """Move by *lines*."""
         self.query_one("#parts", VerticalScroll).scroll_relative(y=lines, animate=False)
 
-    def on_resize(self) -> None:
-        """Draw for the new width."""
+    def on_resize(self, event: Resize) -> None:
+        """Draw for the new width, which the application itself does not know yet."""
+        self._width = event.size.width
         self._show()
 
     def _tick(self) -> None:
@@ -161,7 +164,7 @@ class Top(App[None]):
         self._show_head()
         if self._told is None:
             return
-        shown = {each.name: each for each in sections_of(self._told, self.size.width - 5, self._elapsed)}
+        shown = {each.name: each for each in sections_of(self._told, self._width - 5, self._elapsed)}
         for name in _SECTIONS:
             part = self.query_one(f"#{name}", Part)
             part.display = name in shown

@@ -102,6 +102,8 @@ class Exchange:
         if len(body) > LARGEST_ANSWER:
             self.close()
             raise NoAnswerError(f"answers more than {LARGEST_ANSWER >> 20} MiB; is this a health endpoint?")
+        if response.length:  # a read of so many bytes does not say that there were fewer
+            raise http.client.IncompleteRead(body, response.length)
         if response.will_close:
             self.close()
         return Answer(response.status, body)

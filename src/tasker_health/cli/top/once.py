@@ -66,6 +66,7 @@ def _print(target: Target, snapshot: Snapshot) -> None:
 
 def folded(line: Text, width: int) -> list[Text]:
     """Return *line* in pieces of at most *width* cells, indented after the first."""
+    line.rstrip()
     if line.cell_len <= width:
         return [line]
     pieces = textwrap.wrap(line.plain, max(10, width), subsequent_indent="  ", drop_whitespace=True)
