@@ -14,7 +14,7 @@ from tasker_health.loading import load_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "deploy" / "check.md").read_text()
-COMMANDS = (DOCS / "commands.md").read_text()
+DOCTOR = (DOCS / "doctor.md").read_text()
 
 
 def test_every_rule_has_its_row_and_every_row_its_rule():
@@ -34,7 +34,7 @@ def test_the_example_is_what_the_command_prints(tmp_path, monkeypatch):
 
 def test_the_rows_of_doctor_probes_are_explained():
     """Each by the name that the command gives it, where nobody listens."""
-    section = COMMANDS.split("## doctor probes", 1)[1]
+    section = DOCTOR.split("## doctor probes", 1)[1]
     names = {name for row in re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE) for name in row.split(", ")}
     done = run("doctor", "probes", "--json", TASKER_SERVER__PORT=str(free_port()), TASKER_GUARD__PORT=str(free_port()))
     told = {row["what"] for row in json.loads(done.stdout)}

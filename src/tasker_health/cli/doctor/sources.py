@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from typing import Any
+
+from msgspec.structs import replace
 
 from tasker_health.assembly import built_in_sources
 from tasker_health.cli.doctor.findings import (
@@ -19,6 +22,7 @@ from tasker_health.cli.doctor.findings import (
 )
 from tasker_health.cli.doctor.walk import Visit
 from tasker_health.cli.logs import set_up_logging
+from tasker_health.cli.probe import say
 from tasker_health.deadline import within
 from tasker_health.errors import DatabaseFault, SourceFault
 from tasker_health.model import CountingMethod, Facts, Reason
@@ -34,6 +38,7 @@ _REMEDIES = {
     Reason.TIMEOUT: "see whether its tables are locked, or make counting faster: tasker-health doctor sources",
     Reason.TOO_MANY_CONNECTIONS: "raise the server's maximum, or close what others leave open",
 }
+_FASTER = ": faster"
 _OTHER = "correct sources.{name}.url, or start the server"
 
 
@@ -45,7 +50,14 @@ def examine_sources(settings: Settings, *, as_json: bool) -> int:
     """
     set_up_logging(settings.log)
     findings = asyncio.run(examined(settings))
-    return tell(findings, as_json=as_json)
+    if as_json:
+        return tell(findings, as_json=True)
+    statements = [each for each in findings if each.what.endswith(_FASTER)]
+    below = [replace(each, remedy="the statement below") if each in statements else each for each in findings]
+    code = tell(below, as_json=False)
+    # In no table: what is to be copied must not be folded.
+    say(sys.stdout, "".join(f"\n-- {each.what}: {each.measured}\n{each.remedy}\n" for each in statements))
+    return code
 
 
 async def look(visit: Visit) -> list[Finding]:
@@ -54,11 +66,13 @@ async def look(visit: Visit) -> list[Finding]:
     Raises:
         ConfigurationError: The settings cannot work.
     """
-    return causing(SLOW_ANSWERS, await examined(visit.settings, visit.cause("database", "pool")), _slow(visit.settings))
-
-
-def _slow(settings: Settings) -> set[str]:
-    return {f"{name}: method" for name in settings.sources}
+    found = await examined(visit.settings, visit.cause("database", "pool"))
+    advice = [each for each in found if each.what.endswith(_FASTER)]
+    rows = [each for each in found if each not in advice]
+    if advice:
+        words = f"{len(advice)} indexes would make a full count faster"
+        rows.append(note("indexes", words, "tasker-health doctor sources prints them"))
+    return causing(SLOW_ANSWERS, rows, {f"{name}: method" for name in visit.settings.sources})
 
 
 async def examined(settings: Settings, cause: str = "") -> list[Finding]:
@@ -108,7 +122,7 @@ async def _read(source: Source, seconds: float) -> list[Finding]:
     advise: Any = getattr(source, "advice", None)
     advice = [] if advise is None else await advise(seconds)
     rows = [Finding(what=source.name, measured=words, figures=figures), *_method(source.name, facts)]
-    return [*rows, *(note(f"{source.name}: faster", each.good_for, each.statement) for each in advice)]
+    return [*rows, *(note(f"{source.name}{_FASTER}", each.good_for, each.statement) for each in advice)]
 
 
 def _method(name: str, facts: Facts) -> list[Finding]:
