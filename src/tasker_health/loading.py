@@ -228,7 +228,8 @@ def printable(value: Any, path: Path_, origins: Origins) -> str:
 
 def _may_hold_secret(path: Path_) -> bool:
     model = _model_at(path[:-1])
-    field = model.model_fields.get(path[-1]) if model else None
+    fields = model.model_fields.items() if model else ()
+    field = next((each for name, each in fields if path[-1] in {name, each.alias}), None)
     if field is not None:
         types = _types_in(field.annotation)
         of_groups = any(isinstance(each, type) and issubclass(each, Group) for each in types)

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasker_health.cli.doctor.findings import Finding, Verdict, error
+from msgspec.structs import replace
+
+from tasker_health.cli.doctor.findings import Finding, Verdict
 from tasker_health.cli.doctor.parts import chosen_parts
 from tasker_health.cli.doctor.report import report_of, tell_report
-from tasker_health.cli.doctor.walk import Registered, Visit, walk
+from tasker_health.cli.doctor.walk import Registered, Visit, refused, walk
 from tasker_health.cli.logs import set_up_logging
-from tasker_health.errors import ConfigurationError, SettingsError
+from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_with_origins
 
 
@@ -27,25 +29,18 @@ def examine_everything(
     parts = chosen_parts(part_names)
     try:
         settings, origins = load_with_origins(config)
-    except ConfigurationError as refused:
-        return tell_report(report_of(_refused(refused)), as_json=as_json)
+    except ConfigurationError as wrong:
+        return tell_report(report_of(_refused(wrong)), as_json=as_json)
     # What a check or a source logs is what its row says.
     set_up_logging(settings.log.model_copy(update={"level": "error"}))
     visit = Visit(settings, origins, tuple(manifests), config=config)
     return tell_report(report_of(_walked(visit, parts)), as_json=as_json)
 
 
-def _refused(refused: ConfigurationError) -> list[Finding]:
+def _refused(wrong: ConfigurationError) -> list[Finding]:
     """Return what is found when there are no settings to look with."""
-    if isinstance(refused, SettingsError):
-        finding = error(refused.key, refused.value, refused.allowed)
-    else:
-        what, _, words = str(refused).partition(": ")
-        finding = error(what, *(words.rpartition("; ")[::2] if "; " in words else (words, "correct it")))
-    rest = Finding(part="", what="the rest", measured="not looked at: settings", verdict=Verdict.UNKNOWN)
-    import msgspec
-
-    return [msgspec.structs.replace(finding, part="settings"), rest]
+    rest = Finding(what="the rest", measured="not looked at: settings", verdict=Verdict.UNKNOWN)
+    return [replace(refused(wrong), part="settings"), rest]
 
 
 def _walked(visit: Visit, parts: Sequence[Registered]) -> list[Finding]:

@@ -116,15 +116,21 @@ async def _look(part: Registered, visit: Visit) -> list[Finding]:
         done, _ = await asyncio.wait({looking}, timeout=visit.part_seconds + _SLACK_SECONDS)
         if done:
             return looking.result()
-    except SettingsError as refused:
-        return [error(refused.key, refused.value, refused.allowed)]
-    except ConfigurationError as refused:
-        what, _, words = str(refused).partition(": ")
-        return [error(what, words or what, "correct it as it says")]
+    except ConfigurationError as wrong:
+        return [refused(wrong)]
     except Exception as broken:  # noqa: BLE001 -- the walk goes on, whatever one part does
         return [warning(part.name, f"not looked at: {words_of(broken)}", "this is a fault of ours: please report it")]
     remedy = f"see what hangs there: tasker-health doctor --part {part.name}"
     return [warning(part.name, f"did not end within {visit.part_seconds:g} s", remedy)]
+
+
+def refused(error_: ConfigurationError) -> Finding:
+    """Return what is found where settings cannot work."""
+    if isinstance(error_, SettingsError):
+        return error(error_.key, error_.value, error_.allowed)
+    what, _, words = str(error_).partition(": ")
+    measured, _, remedy = words.rpartition("; ")
+    return error(what, measured or remedy, remedy or what)
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:
