@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements" / "dev.lock"
 UV = Path(sys.executable).parent / "uv"
 PATIENCE_SECONDS = 240
+_EPOCH = "1767225600"
 _BUILT_FROM = ("src", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml")
 
 
@@ -37,7 +38,8 @@ def copied(folder):
 
 def built(source, output, *what):
     """Build *source* into *output*, fetching nothing, and return the sdist and the wheel that are there then."""
-    run([sys.executable, "-m", "build", "--no-isolation", *what, "--outdir", str(output), str(source)])
+    build = [sys.executable, "-m", "build", "--no-isolation", *what, "--outdir", str(output), str(source)]
+    run(build, env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH})
     return next(iter(output.glob("*.tar.gz")), None), next(iter(output.glob("*.whl")), None)
 
 
@@ -77,14 +79,15 @@ class EmptyEnvironment:
 
     Args:
         folder: Where it is made; its home and working directory lie beside it.
+        python: The interpreter that it is made of.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self.folder = folder
         self.bin = folder / "bin"
         self.home = folder.parent / f"{folder.name}-home"
         self.home.mkdir()
-        run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+        run([python, "-m", "venv", "--without-pip", str(folder)])
 
     def variables(self, **more):
         """Return an environment without anything of this checkout, of its settings or of its Python."""

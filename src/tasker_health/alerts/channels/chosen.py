@@ -53,7 +53,7 @@ def _webhook(settings: Settings, name: str, wanted: WebhookSettings) -> Channel:
 
 def _missing(error: ModuleNotFoundError, key: str, value: str, extra: str, library: str) -> Exception:
     """Return what to say of a library that is not there; *error* itself where it is another one."""
-    if (error.name or "").partition(".")[0] not in {extra, library}:
+    if (error.name or "").partition(".")[0] not in {extra, library, "httpcore"}:  # that comes with httpx
         return error
     return SettingsError(key, value, f"{error.name} is not installed; pip install 'tasker-health[{extra}]'")
 
