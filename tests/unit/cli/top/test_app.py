@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+from pathlib import Path
 
 import pytest
 from textual.geometry import Size
@@ -207,3 +210,16 @@ async def test_a_slow_server_is_not_asked_twice_and_holds_up_no_key():
         await until(pilot, lambda: asking.asked > 1, "asked again, below the help")
         await pilot.press("escape")
         await until(pilot, lambda: "healthy" in shown(app), "shown")
+
+
+@in_loop
+async def test_the_picture_of_the_documentation_is_what_is_shown():
+    """It names no other server; TASKER_TEST_SCREENSHOTS=1 draws it anew."""
+    app, _ = top(Snapshot(status=BLOCKED.status, ready=BLOCKED.ready, history=HISTORY))
+    async with app.run_test(size=(80, 34)) as pilot:
+        await until(pilot, lambda: "degraded" in shown(app), "shown")
+        picture = re.sub(r"@font-face \{.*?\}", "", app.export_screenshot(), flags=re.DOTALL)
+    assert "degraded" in picture
+    assert re.findall(r"(?:url\(|href=.)https?://[^)\"']+", picture) == []
+    if os.environ.get("TASKER_TEST_SCREENSHOTS"):
+        (Path(__file__).parents[4] / "docs" / "images" / "top.svg").write_text(picture)
