@@ -32,7 +32,7 @@ def test_each_value_is_told_with_where_it_came_from(tmp_path):
     assert rows["log.probes"].measured == "True from TASKER_LOG__PROBES"
     assert rows["server.prefix"].measured.endswith("from TASKER_SERVER__PREFIX_FILE")
     assert rows["defaults"].figures["defaults"] > 50
-    assert len(rows) == 7
+    assert len(rows) == 6
 
 
 def test_no_secret_is_told():
