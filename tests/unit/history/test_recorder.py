@@ -158,3 +158,36 @@ async def test_the_same_history_is_made_once(fleet):
     assert one.history is first
     one.monitor.on_status(status_of(fleet.clock.time, SystemStatus.DEGRADED))
     assert one.history is not first
+
+
+@simulated
+async def test_a_rate_is_over_the_time_between_the_readings(fleet):
+    """Not between the moments when they were told; what was read once and told in two slots has none."""
+    one = alone(fleet)
+    began = fleet.clock.time
+    one.monitor.on_status(status_of(began, completed=100))
+    fleet.clock.move(30)
+    one.monitor.on_status(status_of(began + 20, completed=140, cached=True, age_seconds=10))
+    fleet.clock.move(25)
+    one.monitor.on_status(status_of(began + 20, completed=140, cached=True, age_seconds=35))
+    fleet.clock.move(5)
+    one.monitor.on_status(status_of(began + 20, completed=140, cached=True, age_seconds=28))
+    fleet.clock.move(30)
+    one.monitor.on_status(status_of(began + 90, completed=145))
+    rates = one.history.completed_per_minute[-4:]
+    assert rates[0] is rates[2] is None
+    assert 114 <= rates[1] <= 126
+    assert 4 <= rates[3] <= 4.5
+
+
+@simulated
+async def test_facts_that_were_read_for_the_history_alone_are_not_renewed(fleet):
+    """Who asks for the status has them renewed when they expire, as ever."""
+    reader = fleet.set(cache_duration_seconds=15).replica().reader
+    await reader.reading(renew=False)
+    await asyncio.sleep(60)
+    assert len(fleet.source.begun) == 1
+    await reader.reading()
+    await asyncio.sleep(20)
+    assert len(fleet.source.begun) == 3
+    await reader.close()

@@ -130,3 +130,15 @@ def test_what_was_deleted_or_read_once_tells_no_rate():
     assert rates((20, 100, 5), (50, 90, 6), (80, 95, 6)) == [unknown, unknown, (10.0, 0.0)]
     assert rates((20, 100, 5), (21, 100, 5), (80, 160, 5)) == [unknown, unknown, (61.02, 0.0)]
     assert rates((20, 100, None), (50, 130, 7)) == [unknown, (60.0, None)]
+
+
+def test_the_newest_reading_is_told_whoever_has_it():
+    """Figures and ratio of one reading stay together; of two that were read at one moment, all have what was there."""
+    for ours, theirs, told in ((10.0, 20.0, 2), (20.0, 10.0, 1), (10.0, 10.0, 2)):
+        mine, others = Slots(30, 10), Slots(30, 10)
+        mine.see_figures(5, ours, [1] * len(FIGURES), 0.1)
+        others.see_figures(5, theirs, [2] * len(FIGURES), 0.2)
+        mine.merge(others.by_number[5])
+        history = shown(mine, 5)
+        assert {series[-1] for series in history.tasks.values()} == {told}
+        assert history.failure_ratio[-1] == told / 10
