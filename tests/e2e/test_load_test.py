@@ -80,7 +80,7 @@ def test_ctrl_c_ends_it_at_once_with_what_was_measured(server):
         out, _ = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
         os.close(ours)
     figures = json.loads(out)
     assert process.returncode == 130

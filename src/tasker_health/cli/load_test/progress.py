@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tasker_health.cli.load_test.run import Run
@@ -47,8 +47,8 @@ class _Bar(Progress):
         self._run = run
         self.add_task("", total=total)
 
-    def refresh(self) -> None:
-        """Draw."""
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what is drawn, as far as the run has come by now."""
         if self._run is not None and self.tasks:
             plan, records = self._run.plan, self._run.records.values()
             by_time = plan.rate is None and plan.requests is None
@@ -57,4 +57,4 @@ class _Bar(Progress):
             elapsed = self.tasks[0].elapsed or 0.0
             self.tasks[0].completed = elapsed if by_time else done
             self.tasks[0].description = f"{done:,} answers, {faults:,} faults"
-        super().refresh()
+        yield from super().get_renderables()
