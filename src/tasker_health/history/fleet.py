@@ -162,6 +162,8 @@ class Fleet:
     async def _write(self) -> bool:
         number = self._era.number()
         self._slots.trim(number)
+        # Our time may just have gone back a little; nobody would believe what is still to come.
+        self.replicas = {name: min(seen, number) for name, seen in self.replicas.items()}
         slots = [self._slots.by_number[number] for number in sorted(self._slots.by_number)]
         told = Told(self._era.now(), self.replicas, self._slots.names, slots)
         return await self._document.save(told, WINDOW_SECONDS + self._slots.slot_seconds)
@@ -193,5 +195,8 @@ def _can_be(slot: Slot, told: Told) -> bool:
     return (
         len(slot.check_status) == len(slot.check_ms) <= known
         and len(slot.figures) == (len(FIGURES) if has_figures else 0)
-        and (slot.read_at is None or told.written_at - 2 * WINDOW_SECONDS <= slot.read_at <= told.written_at)
+        and (
+            slot.read_at is None
+            or told.written_at - 2 * WINDOW_SECONDS <= slot.read_at <= told.written_at + _NOTICED_SECONDS
+        )
     )

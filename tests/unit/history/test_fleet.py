@@ -213,7 +213,7 @@ def test_only_what_can_be_is_believed():
         {"slots": [Slot(99), Slot(99)]},
         {"slots": [Slot(99, check_status=[0, 0], check_ms=[None, None])]},
         {"slots": [Slot(99, check_status=[0], check_ms=[])]},
-        {"slots": [Slot(99, read_at=3001.0, figures=[1] * 9)]},
+        {"slots": [Slot(99, read_at=3002.0, figures=[1] * 9)]},
         {"slots": [Slot(99, read_at=-9000.0, figures=[1] * 9)]},
         {"slots": [Slot(99, read_at=2990.0, figures=[1])]},
         {"slots": [Slot(99, figures=[1] * 9)]},
@@ -222,3 +222,20 @@ def test_only_what_can_be_is_believed():
     ]
     for change in bad:
         assert not believe(msgspec.structs.replace(good, **change)), change
+
+
+@pytest.mark.parametrize("coarse_seconds", [0.0, 1.0])
+@pytest.mark.parametrize("skew", [number * 7.3 - 150 for number in range(0, 42, 3)])
+@simulated
+async def test_what_one_has_written_the_other_believes(fleet, skew, coarse_seconds):
+    """By however little the time of one has to be changed for that of the other, and however coarse ages are."""
+    fleet.cache.coarse_seconds = coarse_seconds
+    async with started(fleet, 0.0) as (one,):
+        await asyncio.sleep(40 + abs(skew) / 5)
+        async with started(fleet, skew) as (other,):
+            other.monitor.on_status(status_of(other.clock.now()))
+            await asyncio.sleep(300)
+            for each in (one, other):
+                assert each.history.is_shared
+                assert each.history.replicas == 2
+                assert not each.shared.counts.refused_entries
