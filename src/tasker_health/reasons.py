@@ -86,6 +86,7 @@ _WORDS = (
     ("permission denied for", Reason.AUTHENTICATION_FAILED),
     ("too many clients", Reason.TOO_MANY_CONNECTIONS),
     ("too many connections", Reason.TOO_MANY_CONNECTIONS),
+    ("no more connections allowed", Reason.TOO_MANY_CONNECTIONS),  # PgBouncer, beyond max_client_conn
     ("remaining connection slots", Reason.TOO_MANY_CONNECTIONS),
     ("connection refused", Reason.REFUSED),
     ("the database system is", Reason.REFUSED),

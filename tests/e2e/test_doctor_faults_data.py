@@ -17,6 +17,7 @@ from command import run
 from contract import tasker_schema
 from faulty_proxy import FaultyProxy
 from installation import Installation, doctor
+from pgbouncer import PgBouncer
 from server import free_port
 from tasker_health import Health, load_settings
 
@@ -261,6 +262,8 @@ def test_a_database_that_is_far_away_is_why_answers_are_slow(installed, postgres
     with FaultyProxy(postgres.port) as proxy:
 
         def far(installed):
+            for name in ("TASKER_SOURCES__WORK__KIND", "TASKER_MIGRATIONS__KIND", "TASKER_MIGRATIONS__LOCATION"):
+                del installed.variables[name]
             proxy.set("slow", delay_seconds=0.01)
             right = installed.set("database.url", proxy.url_for(installed.url))
             patient = installed.set("health.readiness_timeout_seconds", "0.2")
@@ -297,6 +300,40 @@ def test_a_server_without_a_free_connection_is_told_by_the_pool(own_postgres, tm
 
     words = "too_many_connections: ", "close what others leave open", ERRED, "slow answers"
     check(Fault("no connections left", take_all, "pool", "connections", *words), installed, capsys, monkeypatch)
+
+
+def test_a_pooler_without_room_is_told_by_the_pool(installed, postgres, capsys, monkeypatch):
+    """PgBouncer beyond its `max_client_conn`: neither a database that is away, nor a fault of its own kind."""
+    bouncer = PgBouncer(postgres, max_client_conn=40)
+    url = bouncer.url_for(installed.url)
+    installed.set("database.url", url)
+    installed.set("database.prepared_statements", "false")
+    try:
+
+        def take_all(_installed):
+            held = []
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    held.append(psycopg.connect(url))
+
+            def let_go(_remedy):
+                for connection in held:
+                    connection.close()
+
+            return let_go
+
+        words = "too_many_connections: ", "close what others leave open", ERRED, "slow answers"
+        check(Fault("no room at the pooler", take_all, "pool", "connections", *words), installed, capsys, monkeypatch)
+    finally:
+        bouncer.end()
+
+
+def test_clocks_are_compared_with_the_cache_too(at, capsys, monkeypatch):
+    """One of Redis that goes as ours does is well, with how far they are apart."""
+    _, report = doctor(capsys, monkeypatch, at.variables, "--part", "clock")
+    found = {each["what"]: each for each in report["findings"]}
+    assert found["cache's"]["verdict"] == found["database's"]["verdict"] == "ok"
+    assert abs(found["cache's"]["figures"]["clock_difference_s"]) < 1
 
 
 def test_the_command_prints_a_table_the_worst_first_and_sums_up(installed):

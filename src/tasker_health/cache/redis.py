@@ -134,6 +134,15 @@ class RedisCache:
         if reply not in (0, 1):
             raise self._misunderstood()
 
+    async def now(self) -> float:
+        """Return the server's clock, in seconds since the epoch.
+
+        Raises:
+            CacheFault: It cannot be asked.
+        """
+        milliseconds: int = await self._ask(_time)
+        return milliseconds / 1000
+
     async def close(self) -> None:
         """Close the connection."""
         self._begin_anew_elsewhere(asyncio.get_running_loop())
