@@ -49,6 +49,15 @@ class Plan:
     kept_alive: bool = True
     in_turn: bool = False
 
+    @classmethod
+    def of_the_guide(cls) -> Plan:
+        """Return the guide's three lines `ab -n 1000 -c 10 URL`.
+
+        A new connection for each, because ab keeps none without `-k`, and 30 s of patience, as ab's `-s` has by
+        default (Apache HTTP Server documentation, "ab").
+        """
+        return cls(concurrency=10, requests=1000, timeout_seconds=30, kept_alive=False, in_turn=True)
+
     @property
     def most_requests(self) -> int:
         """How many requests each endpoint gets at most."""
@@ -77,11 +86,6 @@ class Plan:
         connections = "kept connections" if self.kept_alive else "a new connection for each"
         order = "one endpoint after the other" if self.in_turn else "all endpoints at the same time"
         return f"{loop}, {' or '.join(bounds)}, {connections}, {order}"
-
-
-GUIDE = Plan(concurrency=10, requests=1000, timeout_seconds=30, kept_alive=False, in_turn=True)
-"""The guide's three lines `ab -n 1000 -c 10 URL`: a new connection for each, because ab keeps none without `-k`, and
-30 s of patience, as ab's `-s` has by default (Apache HTTP Server documentation, "ab")."""
 
 
 class Options(NamedTuple):
@@ -137,9 +141,10 @@ def _of_the_guide(options: Options) -> Plan:
     for name, value in said.items():
         if value is not None:
             raise ConfigurationError(f"{name} {value}: --guide asks as the guide does; leave one of the two away")
-    patience = GUIDE.timeout_seconds if options.timeout_seconds is None else options.timeout_seconds
+    guide = Plan.of_the_guide()
+    patience = guide.timeout_seconds if options.timeout_seconds is None else options.timeout_seconds
     kept_alive = options.kept_alive is True
-    return replace(GUIDE, timeout_seconds=patience, kept_alive=kept_alive, warm_up_seconds=options.warm_up_seconds)
+    return replace(guide, timeout_seconds=patience, kept_alive=kept_alive, warm_up_seconds=options.warm_up_seconds)
 
 
 def within_limits(plan: Plan) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasker_health.cli.load_test.plan import ENDPOINTS, GUIDE, MOST_REQUESTS, Options, plan_of
+from tasker_health.cli.load_test.plan import ENDPOINTS, MOST_REQUESTS, Options, Plan, plan_of
 from tasker_health.errors import ConfigurationError
 
 
@@ -17,8 +17,9 @@ def test_without_a_word_all_three_are_asked_in_an_open_loop():
 
 def test_the_guides_run_is_a_thousand_by_ten_without_keep_alive():
     """As `ab -n 1000 -c 10` does, one endpoint after the other; connections can be kept on request."""
-    assert plan_of(Options(guide=True)) == GUIDE
-    assert (GUIDE.requests, GUIDE.concurrency, GUIDE.kept_alive, GUIDE.in_turn) == (1000, 10, False, True)
+    guide = plan_of(Options(guide=True))
+    assert guide == Plan.of_the_guide()
+    assert (guide.requests, guide.concurrency, guide.kept_alive, guide.in_turn) == (1000, 10, False, True)
     assert plan_of(Options(guide=True, kept_alive=True)).kept_alive
 
 
