@@ -16,6 +16,7 @@ from bench import (
     faults,
     frameworks,
     guard,
+    report,
     serving,
     sources,
     start,
@@ -23,10 +24,11 @@ from bench import (
     writers,
 )
 from bench.machine import description
-from bench.page import write
+from bench.page import arrange, write
 from bench.table import Table
 
 TABLES: dict[str, Callable[..., Table]] = {
+    "report": report.measure,
     "serving": serving.measure,
     "status": status.measure,
     "start": start.measure,
@@ -51,8 +53,8 @@ def main() -> int:
         "tables",
         nargs="*",
         metavar="TABLE",
-        help=f"{', '.join(TABLES)}, peers (in serving); when none is named, all but faults, sources and writers,"
-        " which take long",
+        help=f"{', '.join(TABLES)}, peers (in serving); when none is named, all but faults,"
+        " sources, writers and report, which take long or are always kept",
     )
     parser.add_argument("--rounds", type=int, help="rounds of each row, in place of each table's own number")
     parser.add_argument("--probes", type=int, help=f"probes of each kind under each fault (default {faults.PROBES:,})")
@@ -60,7 +62,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="keep the tables in docs/benchmarks.md or fault-matrix.md")
     arguments = parser.parse_args()
     names = [each for name in arguments.tables for each in ALIASES.get(name, [name])]
-    names = names or [name for name in TABLES if name not in {*FAULTS, *SIZED}]
+    names = names or [name for name in TABLES if name not in {*FAULTS, *SIZED, "report"}]
     if unknown := [name for name in names if name not in TABLES]:
         parser.error(f"no table {unknown[0]}; there are {', '.join(TABLES)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended then, too
@@ -69,8 +71,9 @@ def main() -> int:
         measure = partial(TABLES[name], sizes=arguments.sizes) if name in SIZED else TABLES[name]
         table = measure(arguments.probes if name in FAULTS else arguments.rounds)
         print(table.text(), end="\n\n", flush=True)
-        if arguments.write:
+        if arguments.write or name == "report":
             write(name, table)
+            arrange(list(TABLES))
     return 0
 
 

@@ -35,3 +35,38 @@ def cost_against_size(lines: Mapping[str, Points], *, goal_ms: float) -> bytes:
         figure.savefig(picture, format="svg", metadata={"Date": None})
         plt.close(figure)
     return b"\n".join(line.rstrip() for line in picture.getvalue().splitlines()) + b"\n"
+
+
+def latencies(bars: Sequence[tuple[str, float, float]], ranges: Mapping[str, tuple[float, float]]) -> bytes:
+    """Return an SVG of how long answers take, on a logarithmic axis; the same figures make the same bytes.
+
+    Args:
+        bars: Name, median and p99 in milliseconds, the first at the top.
+        ranges: What is promised, least and most, by name.
+    """
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    with mpl.rc_context({"svg.hashsalt": "tasker-health", "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure, axes = plt.subplots(figsize=(8, 1 + 0.35 * len(bars)), layout="constrained")
+        names, medians, highest = zip(*bars, strict=True)
+        places = range(len(bars))
+        for place, name in enumerate(names):
+            if name in ranges:
+                least, most = ranges[name]
+                axes.barh(place, most - least, left=least, height=0.8, color="gold", alpha=0.5, zorder=1)
+        axes.hlines(places, medians, highest, color="tab:blue", linewidth=1.5, zorder=2)
+        axes.plot(medians, places, "o", color="tab:blue", label="median", zorder=3)
+        axes.plot(highest, places, "|", color="tab:blue", markersize=10, label="p99", zorder=3)
+        axes.barh([0], [0], color="gold", alpha=0.5, label="the guide's range")
+        axes.set(xscale="log", xlabel="milliseconds")
+        axes.set_yticks(list(places), names)
+        axes.invert_yaxis()
+        axes.grid(visible=True, axis="x", alpha=0.3)
+        axes.legend(fontsize="small")
+        picture = io.BytesIO()
+        figure.savefig(picture, format="svg", metadata={"Date": None})
+        plt.close(figure)
+    return b"\n".join(line.rstrip() for line in picture.getvalue().splitlines()) + b"\n"
