@@ -32,7 +32,7 @@ async def ask(host: str, port: int, path: str, patience_seconds: float, *, secur
     began = time.monotonic()
     try:
         async with asyncio.timeout(patience_seconds):
-            status = await _status(_asked_at(host), port, path, secure=secure)
+            status = await _status(asked_at(host), port, path, secure=secure)
     except TimeoutError:
         return Answer(None, max(time.monotonic() - began, patience_seconds))
     except (OSError, ValueError) as error:
@@ -42,7 +42,7 @@ async def ask(host: str, port: int, path: str, patience_seconds: float, *, secur
     return Answer(status, time.monotonic() - began)
 
 
-def _asked_at(host: str) -> str:
+def asked_at(host: str) -> str:
     """Return where to ask who listens on *host*, which can be every address of this machine."""
     plain = host.strip("[]")
     try:
@@ -62,7 +62,7 @@ async def _status(host: str, port: int, path: str, *, secure: bool) -> int:
         ValueError: What comes is not HTTP.
     """
     reader, writer = await asyncio.open_connection(
-        host, port, ssl=_unverified() if secure else None, limit=_LONGEST_LINE
+        host, port, ssl=unverified() if secure else None, limit=_LONGEST_LINE
     )
     try:
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -76,7 +76,8 @@ async def _status(host: str, port: int, path: str, *, secure: bool) -> int:
         writer.transport.abort()
 
 
-def _unverified() -> ssl.SSLContext:
+def unverified() -> ssl.SSLContext:
+    """Return a context that trusts any certificate, as a kubelet does."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

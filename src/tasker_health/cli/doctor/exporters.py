@@ -13,6 +13,7 @@ from tasker_health.alerts.channels.chosen import chosen_channels, tls_of
 from tasker_health.cli.doctor.exporters_ledger import kept
 from tasker_health.cli.doctor.exporters_reach import off, place_of, reached, reached_agent
 from tasker_health.cli.doctor.findings import Finding, note, tell, warning
+from tasker_health.cli.doctor.walk import Visit
 from tasker_health.cli.logs import set_up_logging
 from tasker_health.counters import AccessCounts
 from tasker_health.deadline import within
@@ -39,6 +40,15 @@ def examine_exporters(settings: Settings, *, as_json: bool, send_test: bool) -> 
     """
     set_up_logging(settings.log)
     return tell(asyncio.run(examined(settings, send_test=send_test)), as_json=as_json)
+
+
+async def look(visit: Visit) -> list[Finding]:
+    """Return what is found of all who are told something; nobody is told anything.
+
+    Raises:
+        ConfigurationError: The settings cannot work.
+    """
+    return await examined(visit.settings, send_test=False)
 
 
 async def examined(settings: Settings, *, send_test: bool) -> list[Finding]:

@@ -11,12 +11,22 @@ _HERE = "tasker_health.cli.doctor"
 
 PARTS = (
     Registered("settings", f"{_HERE}.origins:look"),
+    Registered("ports", f"{_HERE}.ports:look"),
     Registered("clock", f"{_HERE}.clock:look", after=("pool",)),
     Registered("database", f"{_HERE}.database:look"),
     Registered("pool", f"{_HERE}.pool:look", after=("database",)),
     Registered("migrations", f"{_HERE}.migrations:look", after=("database", "pool")),
     Registered("sources", f"{_HERE}.sources:look", after=("database", "pool")),
     Registered("cache", f"{_HERE}.cache:look", after=("database", "pool")),
+    Registered("access", f"{_HERE}.access:look"),
+    Registered("probes", f"{_HERE}.probes:visited"),
+    Registered("guard", f"{_HERE}.guard:look", after=("ports",)),
+    Registered(
+        "service",
+        f"{_HERE}.service:look",
+        after=("ports", "guard", "database", "pool", "migrations", "sources", "cache", "access"),
+    ),
+    Registered("exporters", f"{_HERE}.exporters:look"),
     Registered("speed", f"{_HERE}.speed:look", after=("database", "pool", "migrations", "sources", "cache")),
 )
 """One line makes a part: its name, `async def look(visit) -> list[Finding]`, and whose findings it waits for."""

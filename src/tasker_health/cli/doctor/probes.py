@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasker_health.cli.doctor.findings import Finding, Verdict, note, tell, warning
+from tasker_health.cli.doctor.findings import Finding, Verdict, error, note, tell, warning
+from tasker_health.cli.doctor.walk import Visit
 from tasker_health.cli.probe import say
 from tasker_health.cli.probe_asking import Answer, ask
 from tasker_health.deploy.inspection.service import SettingsWith, is_loopback
@@ -27,6 +28,8 @@ _PATIENCE_SECONDS = {
     "startup": KUBELET_TIMEOUT_SECONDS,
 }
 _OK, _UNAVAILABLE = 200, 503
+_PROBES_FAIL = frozenset({"timeout-deadline", "unknown-port", "unknown-path", "loopback", "scheme", "setting-invalid"})
+"""Rules of manifests that no probe gets its answer against."""
 
 
 def examine_probes(settings_with: SettingsWith, files: Sequence[str], *, as_json: bool) -> int:
@@ -164,3 +167,30 @@ def of_manifests(inspection: Inspection) -> list[Finding]:
         warning(str(each.place), f"{each.rule}: {each.thing} = {each.value}", each.remedy) for each in inspection.faults
     ]
     return [*faults, *(note("manifests", each, "") for each in inspection.notes)]
+
+
+async def visited(visit: Visit) -> list[Finding]:
+    """Return whether probers get their answer in time, by the settings and the manifests that are given."""
+    from tasker_health.cli.deploy.check import settings_with  # imports the commands, which import this room
+
+    inspection = _inspected(visit.manifests, settings_with(visit.config))
+    found = [_deadline(visit.settings), _drain(visit.settings)]
+    if inspection is None:
+        # Whether a prober waits longer is known to its manifest alone.
+        return [_as_note(found[0]), found[1]]
+    unread = [error("manifests", line, "name files that can be read") for line in inspection.unread]
+    return [*unread, *_grave(inspection), *found[1:]]
+
+
+def _as_note(finding: Finding) -> Finding:
+    return note(finding.what, finding.measured, finding.remedy) if finding.verdict is Verdict.WARNING else finding
+
+
+def _grave(inspection: Inspection) -> list[Finding]:
+    """Return what is wrong in manifests; what makes every probe fail is an error."""
+    graver = {str(each.place) + each.rule for each in inspection.faults if each.rule in _PROBES_FAIL}
+    found = of_manifests(inspection)
+    return [
+        error(each.what, each.measured, each.remedy) if each.what + each.measured.partition(":")[0] in graver else each
+        for each in found
+    ] or [Finding(what="manifests", measured="read: nothing is wrong in them")]

@@ -1,0 +1,117 @@
+"""What a doctor finds of the ports: free, taken by this very service, or by somebody else."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tasker_health.cli.doctor.asking import fetch
+from tasker_health.cli.doctor.findings import Finding, error
+from tasker_health.cli.doctor.listeners import Process, listeners
+from tasker_health.cli.doctor.walk import Visit
+from tasker_health.errors import ConfigurationError
+from tasker_health.listening import bound
+from tasker_health.settings import Settings
+
+_PATIENCE_SECONDS = 2.0
+_EVERYWHERE = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 -- compared with, not listened on
+
+
+class Claim(NamedTuple):
+    """A port that the settings want.
+
+    Attributes:
+        key: The setting, such as `server.port`.
+        host, port: Where.
+        secure: Whether TLS is spoken there.
+    """
+
+    key: str
+    host: str
+    port: int
+    secure: bool = False
+
+    @property
+    def remedy(self) -> str:
+        """How to choose another one."""
+        return f"choose another with TASKER_{self.key.upper().replace('.', '__')}"
+
+    def meets(self, other: Claim) -> bool:
+        """Whether it wants what *other* wants."""
+        everywhere = not _EVERYWHERE.isdisjoint({self.host, other.host})
+        return 0 != self.port == other.port and (everywhere or self.host == other.host)
+
+
+def claims_of(settings: Settings) -> list[Claim]:
+    """Return the ports that *settings* want."""
+    server, guard, grpc = settings.server, settings.guard, settings.grpc
+    found = [Claim("server.port", server.host, server.port, server.tls_certificate_file is not None)]
+    if guard.enabled is not False:
+        host = guard.host or server.host
+        found.append(Claim("guard.port", host, guard.port))
+        if guard.agent_port is not None:
+            found.append(Claim("guard.agent_port", host, guard.agent_port))
+    if grpc.enabled:
+        found.append(Claim("grpc.port", grpc.host or server.host, grpc.port))
+    return found
+
+
+async def look(visit: Visit) -> list[Finding]:
+    """Return for each port whether the service can have it, or has it."""
+    claims = claims_of(visit.settings)
+    found: list[Finding] = []
+    own = await owners(visit.settings)
+    for number, claim in enumerate(claims):
+        twin = next((each for each in claims[:number] if claim.meets(each)), None)
+        if twin is not None:
+            measured = f"{claim.port}, as {twin.key}: only one of them can have it"
+            found.append(error(claim.key, measured, claim.remedy))
+        else:
+            found.append(_looked_at(claim, own))
+    return found
+
+
+async def owners(settings: Settings) -> set[int]:
+    """Return the processes that answer as the service of *settings*, with the guard's and the one that it guards."""
+    found: set[int] = set()
+    for claim in claims_of(settings):
+        if claim.key not in {"server.port", "guard.port"} or not claim.port:
+            continue
+        holders = listeners(claim.port)
+        if holders and await _is_own(claim, settings, holders):
+            found |= {each.pid for each in holders} | {each.guards or each.pid for each in holders}
+    return found
+
+
+async def _is_own(claim: Claim, settings: Settings, holders: list[Process]) -> bool:
+    """Return whether who listens answers as this service does; one that does not answer is known by its command."""
+    path = f"{settings.server.prefix}/health/live"
+    reply = await fetch(claim.host, claim.port, path, _PATIENCE_SECONDS, secure=claim.secure)
+    if "alive" in reply.body:
+        return reply.body.get("service") == settings.health.service_name
+    return reply.status is None and any(each.is_command or each.guards for each in holders)
+
+
+def _looked_at(claim: Claim, own: set[int]) -> Finding:
+    where = f"{claim.port} at {claim.host}"
+    if not claim.port:
+        return Finding(what=claim.key, measured="0: whichever is free")
+    try:
+        bound(claim.host, claim.port, claim.key.partition(".")[0]).close()
+    except ConfigurationError as refused:
+        if "in use" in str(refused):
+            return _taken(claim, where, listeners(claim.port), own)
+        what, _, words = str(refused).partition(": ")
+        measured, _, remedy = words.partition("; ")
+        return error(what.partition(" = ")[0] if ".host" in what else claim.key, f"{where}: {measured}", remedy)
+    return Finding(what=claim.key, measured=f"{where}: free")
+
+
+def _taken(claim: Claim, where: str, holders: list[Process], own: set[int]) -> Finding:
+    ours = [each for each in holders if not own.isdisjoint({each.pid, each.parent})]
+    if ours:
+        return Finding(what=claim.key, measured=f"{where}: this service has it, {ours[0]}")
+    if not holders and own:
+        return Finding(what=claim.key, measured=f"{where}: taken, by this service as it seems")
+    by = str(holders[0]) if holders else "a process that may not be looked at"
+    ending = f"end process {holders[0].pid}" if holders else "end what listens there"
+    return error(claim.key, f"{where}: taken by {by}, which is not this service", f"{ending}, or {claim.remedy}")
