@@ -101,7 +101,7 @@ class Looker:
 
             size = self.page.viewport_size
             if size["width"] == DESKTOP["width"]:
-                self.page.set_viewport_size({"width": 900, "height": 700})
+                self.page.set_viewport_size({"width": 900, "height": 1100})
             file = IMAGES / f"page-{name}.png"
             with Image.open(io.BytesIO(self.page.screenshot(animations="disabled"))) as taken:
                 taken.quantize(128).save(file, optimize=True)

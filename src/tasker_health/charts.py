@@ -22,6 +22,9 @@ STYLE = """
 .chart .end { text-anchor: end; }
 .chart path { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 .chart rect { fill: currentColor; }
+.chart.small { width: 7.5rem; min-width: 7.5rem; }
+.chart.small path { stroke-width: 1.5; }
+.chart.small rect { opacity: .5; }
 .chart .good { color: var(--good, #146c37); }
 .chart .warn { color: var(--warn, #8a5300); }
 .chart .bad { color: var(--bad, #a81c1c); }

@@ -62,7 +62,7 @@ def bars_of(report: StatusReport) -> Markup:
     """Return the tasks by state."""
     health = report.system_health
     bars = [Bar(name, colour, getattr(health, f"{name}_tasks")) for name, colour in _BARS.items()]
-    return _figure("Tasks by state", bar_chart("Tasks by state", bars))
+    return Markup(f"<figure>{bar_chart('Tasks by state', bars)}</figure>")
 
 
 def hour_of(pictures: Pictures) -> Markup:
