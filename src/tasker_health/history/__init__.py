@@ -34,7 +34,7 @@ class History(Struct, frozen=True, kw_only=True):
     """How the last hour was.
 
     Attributes:
-        timestamp: When the last slot ends.
+        timestamp: When the last slot, which is under way, ends.
         slot_seconds: Length of each slot.
         is_shared: Whether a cache keeps it for the whole fleet; if not, it is what this process has seen.
         replicas: How many processes have told something within the hour.
