@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Health(Registry):
     """The health of one service.
 
-    Build it, add checks, hand it to your application::
+    Build it, add checks, hand it to your application:
 
         health = Health()
 
