@@ -53,6 +53,7 @@ class StatusPage:
 
     def __init__(self) -> None:
         self._pictures = Pictures(None)
+        self._is_drawing = False
         self._made: dict[bool, tuple[Shown, Answer]] = {}
 
     async def answer(self, status: int, shown: Shown) -> Answer:
@@ -61,14 +62,24 @@ class StatusPage:
         made = self._made.get(has_detail)
         if made is not None and _is_same(made[0], shown):
             return made[1]
-        pictures = self._pictures
-        if pictures.history is not shown.history:
-            pictures = Pictures(shown.history)
+        pictures = await self._drawn(shown.history)
+        answer = await _rendered(status, shown, pictures)
+        if pictures.history is shown.history:
+            self._made[has_detail] = shown, answer
+        return answer
+
+    async def _drawn(self, history: History | None) -> Pictures:
+        """Return the pictures of *history*; while somebody else is about to draw them, those of the one before."""
+        if self._pictures.history is history or self._is_drawing:
+            return self._pictures
+        self._is_drawing = True
+        try:
+            pictures = Pictures(history)
             await pictures.draw()
             self._pictures = pictures
-        answer = await _rendered(status, shown, pictures)
-        self._made[has_detail] = shown, answer
-        return answer
+        finally:
+            self._is_drawing = False
+        return pictures
 
 
 def _is_same(one: Shown, other: Shown) -> bool:

@@ -355,3 +355,34 @@ def test_other_methods_are_405():
     """As everywhere, also for a browser."""
     response = ask(health_of(), method="POST")
     assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_one_rendering_serves_all_who_get_the_same():
+    """As long as nothing changed; and nobody sees what was made for somebody else."""
+
+    async def play():
+        health = health_of(unreadable(), ByHeader())
+        transport = httpx.ASGITransport(health.asgi())
+        async with httpx.AsyncClient(transport=transport, base_url="http://probe") as client:
+            users = ("reader", None, "reader", "anybody", None)
+            bodies = [(await client.get(PAGE, headers=as_user(user, **BROWSER))).text for user in users]
+        await health.stop()
+        return [CANARY in body for body in bodies], bodies
+
+    seen, bodies = asyncio.run(play())
+    assert seen == [True, False, True, False, False]
+    assert bodies[1] == bodies[3] == bodies[4]
+
+
+def test_without_history_the_page_shows_the_present_only():
+    """Nothing speaks of an hour that nobody remembers."""
+    text = Parsed(ask(health_of(history={"enabled": False})).text).text
+    assert "last hour" not in text.lower()
+    assert "total tasks 1,250" in text
+
+
+def test_the_last_hour_is_on_the_page():
+    """What is remembered of it, or that it is nothing yet; every chart is one picture."""
+    page = Parsed(ask(health_of()).text)
+    assert "The last hour" in page.text
+    assert {found.get("role") for found in page.having("svg")} == {"img"}
