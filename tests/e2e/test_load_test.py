@@ -89,13 +89,6 @@ def test_ctrl_c_ends_it_at_once_with_what_was_measured(server):
     assert figures["seconds"] < PATIENCE_SECONDS
 
 
-def test_another_machine_is_refused_before_anything_is_sent():
-    """One line, with the words that whoever owns it says."""
-    done = run("load-test", "http://192.0.2.1/tasker/health")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "--i-own-this-host" in done.stderr
-
-
 def test_without_aiohttp_the_line_says_what_to_install():
     """The command is there without its extra; what it asks by is not."""
     script = (
