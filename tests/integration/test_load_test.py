@@ -370,7 +370,7 @@ def test_who_is_not_there_is_one_line_and_nothing_is_asked(server):
 
 def test_another_machine_is_refused_before_anything_is_sent():
     """One line, with the words that whoever owns it says."""
-    with pytest.raises(ConfigurationError, match="192.0.2.1 is not this machine.*--i-own-this-host"):
+    with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1 is not this machine.*--i-own-this-host"):
         command.load_test(Order(Base(False, "192.0.2.1", 80, "/tasker/health"), plan(), AT_EASE))
 
 
