@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 sys.path.append(str(Path(__file__).parents[3]))
 
-from bench.chart import latencies
 from bench.page import arranged
 from bench.report import Guide, Row, goals, p99
 
@@ -60,9 +59,3 @@ def test_the_page_has_a_place_for_the_guides_table_before_all_others():
     """As the report leaves it."""
     page = (Path(__file__).parents[3] / "docs" / "benchmarks.md").read_text()
     assert page.index("<!-- report:") < page.index("<!-- serving:")
-
-
-def test_the_same_figures_make_the_same_picture():
-    """So that a page which is written again changes only where figures do."""
-    bars, ranges = [("live", 0.1, 2.0), ("status", 9.0, 20.0)], {"live": (5.0, 10.0)}
-    assert latencies(bars, ranges) == latencies(bars, ranges)
