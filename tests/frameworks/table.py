@@ -184,7 +184,7 @@ ENDPOINTS = [
     Row("startup", f"{OPEN}/health/startup", body=STARTED),
     Row("status", f"{OPEN}/health/status", body=STATUS),
     Row("for programs", f"{OPEN}/health", body=STATUS),
-    Row("openapi", f"{OPEN}/openapi.json", body=document(OPEN, metrics=True), more=()),
+    Row("openapi", f"{OPEN}/openapi.json", body=document(OPEN, metrics=True, history=True), more=()),
     Row("metrics", f"{OPEN}/metrics", content_type=TEXT),
     Row(
         "for people",
