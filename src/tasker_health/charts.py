@@ -16,7 +16,7 @@ WIDTH = 320
 """Units of every chart but the small one: on a narrow phone one is about a pixel, so that letters stay legible."""
 
 STYLE = """
-.chart { display: block; width: 100%; max-width: 40rem; height: auto; }
+.chart { display: block; width: 100%; max-width: 28rem; height: auto; }
 .chart text { fill: currentColor; font: 11px system-ui, sans-serif; }
 .chart .axis { stroke: currentColor; stroke-width: 1; opacity: .25; }
 .chart .end { text-anchor: end; }
