@@ -33,9 +33,13 @@ LOCKED = {
     "TASKER_AUTH__TOKENS__GRAFANA__HASH": stored_token(TOKEN),
     "TASKER_AUTH__TOKENS__GRAFANA__ROLES": "reader",
 }
-LISTEN = (
-    "import socket, sys; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); print(1, flush=True); s.accept()"
-)
+LISTEN = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("listens", flush=True)
+while True:
+    listener.accept()[0].close()
+"""
 JWT = {
     "TASKER_HEALTH__STATUS_REQUIRES_AUTHENTICATION": "true",
     "TASKER_AUTH__AUTHENTICATION_ENABLED": "true",
@@ -174,9 +178,12 @@ FAULTS = [
     ),
     Fault(
         "a webhook that is away",
-        {"TASKER_ALERTS__WEBHOOKS__OPS__URL": f"http://{DEAD}/hook"},
+        {
+            "TASKER_ALERTS__WEBHOOKS__OPS__URL": f"http://{DEAD}/hook",
+            "TASKER_ALERTS__WEBHOOKS__OPS__SIGNING_KEY": canary.secret("hook"),
+        },
         *("exporters", "webhook ops", "refused", "put alerts.webhooks.ops.url right"),
-        {"TASKER_ALERTS__WEBHOOKS__OPS__URL": ""},
+        {"TASKER_ALERTS__WEBHOOKS__OPS__URL": "", "TASKER_ALERTS__WEBHOOKS__OPS__SIGNING_KEY": ""},
         WARNED,
         "",
     ),
@@ -197,7 +204,7 @@ FAULTS = [
             "TASKER_EXPORTERS__DATADOG__ENABLED": "true",
             "TASKER_EXPORTERS__DATADOG__ADDRESS": "unix:///nowhere/dsd.socket",
         },
-        *("exporters", "datadog", "missing", "put exporters.datadog.address right"),
+        *("exporters", "datadog", "unreachable", "put exporters.datadog.address right"),
         {"TASKER_EXPORTERS__DATADOG__ADDRESS": "127.0.0.1:8125"},
         WARNED,
         "",
