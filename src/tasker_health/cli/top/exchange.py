@@ -16,14 +16,18 @@ from tasker_health.cli.top.target import Target
 LARGEST_ANSWER = 8 << 20
 """Sixteen times what the fleet's history may take in a cache."""
 
+_PIECE = 1 << 16
 _BROKEN_OFF = "the connection broke off; did the server end, or is it https://?"
+_NO_HTTP = "what answers there does not speak HTTP; is this the right port?"
 _WORDS: dict[type[Exception], str] = {
     TimeoutError: "no answer within {:g} s; is the server hung?",
     ssl.SSLError: "what answers there does not speak TLS; is it http://?",
     ConnectionRefusedError: "Connection refused; is the server started, and is this its address?",
     ConnectionError: _BROKEN_OFF,
     http.client.IncompleteRead: _BROKEN_OFF,
-    http.client.HTTPException: "what answers there does not speak HTTP; is this the right port?",
+    UnicodeError: "no host has such a name; is it spelt right?",
+    http.client.HTTPException: _NO_HTTP,
+    ValueError: _NO_HTTP,  # such as a chunk of a length below nothing
 }
 """The first that an error is an instance of says why there is no answer."""
 
@@ -62,7 +66,7 @@ class Exchange:
         kept = self._connection is not None
         try:
             return self._once(name)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             # A server closes what is idle; only a fresh connection that fails says anything.
             if kept and not self._aborted and not isinstance(error, TimeoutError):
@@ -87,7 +91,7 @@ class Exchange:
     def _afresh(self, name: str) -> Answer:
         try:
             return self._once(name)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise NoAnswerError(_why(error, self._patience_seconds)) from None
 
@@ -98,7 +102,7 @@ class Exchange:
             headers["Authorization"] = self._target.authorization
         connection.request("GET", f"{self._target.path}/{name}", headers=headers)
         response = connection.getresponse()
-        body = response.read(LARGEST_ANSWER + 1)
+        body = _body(response)
         if len(body) > LARGEST_ANSWER:
             self.close()
             raise NoAnswerError(f"answers more than {LARGEST_ANSWER >> 20} MiB; is this a health endpoint?")
@@ -124,6 +128,19 @@ class Exchange:
                 raise
         self._connection = connection
         return connection
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
+    """Return the body, or as much of it as tells that it is too large.
+
+    Chunks are read piece by piece: `read` takes one of length -1 for all that will ever come.
+    """
+    if not response.chunked:
+        return response.read(LARGEST_ANSWER + 1)
+    body = bytearray()
+    while len(body) <= LARGEST_ANSWER and (piece := response.read1(_PIECE)):
+        body += piece
+    return bytes(body)
 
 
 def _why(error: Exception, patience_seconds: float) -> str:

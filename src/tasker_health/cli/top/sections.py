@@ -24,6 +24,7 @@ MOST_ROWS = 100
 """Checks or sources that are shown; how many more there are is said."""
 
 _NARROW = 60
+_MOST_SECONDS = 10**12
 _GOOD, _WARN, _BAD, _QUIET = "green", "yellow", "red", "dim"
 _MARKS = {
     SystemStatus.HEALTHY: ("✓", _GOOD),
@@ -78,7 +79,7 @@ def headline(snapshot: Snapshot, elapsed_seconds: float) -> Text:
         line.append("? unknown", style="bold")
     else:
         line.append_text(_marked(report.status, bold=True))
-        age = report.cache_info.age_seconds + elapsed_seconds
+        age = _age_of(report, elapsed_seconds)
         line.append(f"  read {seconds(age)} ago")
     if ready is not None:
         line.append("  ready" if ready.ready else "  NOT READY", style="" if ready.ready else f"bold {_BAD}")
@@ -203,7 +204,7 @@ def _source_detail(source: SourceReport) -> str:
 def _age(report: StatusReport, elapsed_seconds: float) -> Iterator[Text]:
     cache = report.cache_info
     stale = " (stale)" if cache.stale is True else ""
-    yield Text(f"figures read {seconds(cache.age_seconds + elapsed_seconds)} ago{stale}")
+    yield Text(f"figures read {seconds(_age_of(report, elapsed_seconds))} ago{stale}")
     yield Text("from the cache" if cache.cached else "read for this answer")
     if cache.cache_expires_at is None:
         yield Text("nothing is cached")
@@ -211,6 +212,11 @@ def _age(report: StatusReport, elapsed_seconds: float) -> Iterator[Text]:
         yield Text(f"expires {cache.cache_expires_at:%H:%M:%S} by the server's clock")
     database = report.database
     yield Text(f"database connections {count(database.active_connections)} of {count(database.maximum_connections)}")
+
+
+def _age_of(report: StatusReport, elapsed_seconds: float) -> float:
+    """Return how old the figures are; a server may say what no number of seconds can be."""
+    return min(max(0, report.cache_info.age_seconds), _MOST_SECONDS) + elapsed_seconds
 
 
 def _marked(status: CheckStatus | SystemStatus, *, bold: bool = False) -> Text:

@@ -1,9 +1,11 @@
 """What is made of a server's answers, whatever it answers."""
 
+import dataclasses
 import threading
 import time
 
 import pytest
+from msgspec.structs import replace
 from rich.text import Text
 
 import canary
@@ -18,6 +20,9 @@ from tasker_health.model import Reason
 from unit.cli.top.answering import encoded, http, ready_of, report_of
 
 STATUS, READY = encoded(report_of(facts_of())), encoded(ready_of())
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def asking(server, patience_seconds=20.0, authorization=None):
@@ -101,6 +106,9 @@ def problem(status, message):
         (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n", Trouble.DISCONNECTED, "does not speak HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}", Trouble.DISCONNECTED, "broke off"),
         (b"", Trouble.DISCONNECTED, "broke off"),
+        (CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n", Trouble.DISCONNECTED, "broke off"),
+        (CHUNKED + b"x\r\n{}", Trouble.DISCONNECTED, "broke off"),
+        (CHUNKED + b"5\r\n{}", Trouble.DISCONNECTED, "broke off"),
     ],
 )
 @in_loop
@@ -115,14 +123,17 @@ async def test_strange_answers_are_one_clear_line(answering, answer, trouble, wo
     assert words in snapshot.words
 
 
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n", CHUNKED + b"-1\r\n", CHUNKED + b"ffffffff\r\n"]
+)
 @in_loop
-async def test_an_endless_body_is_cut(answering):
-    """Neither memory nor time goes with it."""
+async def test_an_endless_body_is_cut(answering, head):
+    """Neither memory nor time goes with it, whatever length is claimed."""
     sent = 0
 
     def flood(connection):
         nonlocal sent
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n")
+        connection.sendall(head)
         while sent < 100 << 20:
             sent += connection.send(b"[" * 65536)
 
@@ -171,6 +182,25 @@ async def test_nobody_there_is_said():
     snapshot = await one.ask()
     assert snapshot.trouble is Trouble.DISCONNECTED
     assert "Connection refused" in snapshot.words
+
+
+@in_loop
+async def test_a_name_that_no_host_has_is_said():
+    """It is not even looked up."""
+    snapshot = await Asking(Target("a..b", 80, "/tasker/health"), 20.0).ask()
+    assert snapshot.trouble is Trouble.DISCONNECTED
+    assert "no host has such a name" in snapshot.words
+
+
+@pytest.mark.parametrize("age", [10**400, -(10**400)])
+@in_loop
+async def test_an_age_that_no_figures_have_is_shown(answering, age):
+    """No number of seconds is too many for a line."""
+    snapshot = await asked(answering(status=encoded(report_of(facts_of(), age_seconds=0)), ready=READY))
+    info = replace(snapshot.status.cache_info, age_seconds=age)
+    odd = dataclasses.replace(snapshot, status=replace(snapshot.status, cache_info=info))
+    assert "ago" in headline(odd, 1.5).plain
+    assert any(section.name == "age" for section in sections_of(odd, 80, 1.5))
 
 
 @in_loop
