@@ -54,7 +54,7 @@ async def fetch(host: str, port: int, path: str, patience_seconds: float, *, sec
     seconds = time.monotonic() - began
     try:
         found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
     return Reply(status, found if isinstance(found, dict) else {}, seconds)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tasker_health.cli.probe import forget
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 ALL_WELL, WARNED, ERRED = 0, 1, 2
 
@@ -112,15 +116,20 @@ def tell(findings: Sequence[Finding], *, as_json: bool) -> int:
     return code_of(findings)
 
 
+def in_a_cell(words: str, style: str = "") -> Text:
+    """Return *words* for a terminal: of what a server names, nothing is obeyed, and no name is cut."""
+    from rich.text import Text
+
+    return Text("".join(each if each.isprintable() or each == "\n" else "?" for each in words), style, overflow="fold")
+
+
 def _print(findings: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table("what", "measured", "verdict", "remedy", box=None, padding=(0, 2, 0, 0))
     for found in findings:
-        verdict = Text(found.verdict, style=COLOURS[found.verdict])
-        # No name is cut: it would be of no use.
-        what, measured, remedy = (Text(each, overflow="fold") for each in (found.what, found.measured, found.remedy))
+        verdict = in_a_cell(found.verdict, COLOURS[found.verdict])
+        what, measured, remedy = map(in_a_cell, (found.what, found.measured, found.remedy))
         table.add_row(what, measured, verdict, remedy)
     Console(highlight=False).print(table)

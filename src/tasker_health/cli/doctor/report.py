@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tasker_health import __version__
-from tasker_health.cli.doctor.findings import COLOURS, Finding, Verdict, code_of
+from tasker_health.cli.doctor.findings import COLOURS, Finding, Verdict, code_of, in_a_cell
 from tasker_health.cli.doctor.walk import worst_first
 from tasker_health.cli.probe import forget
 
@@ -64,15 +64,13 @@ def _count(findings: Sequence[Finding], verdict: Verdict) -> str:
 def _print(findings: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     table = Table("part", "what", "measured", "verdict", "remedy", box=None, padding=(0, 2, 0, 0))
     for each in findings:
         measured = f"{each.trouble}: {each.measured}" if each.trouble else each.measured
-        # No name is cut: it would be of no use.
-        part, what, seen, remedy = (Text(w, overflow="fold") for w in (each.part, each.what, measured, each.remedy))
-        table.add_row(part, what, seen, Text(each.verdict, style=COLOURS[each.verdict]), remedy)
+        part, what, seen, remedy = map(in_a_cell, (each.part, each.what, measured, each.remedy))
+        table.add_row(part, what, seen, in_a_cell(each.verdict, COLOURS[each.verdict]), remedy)
     console = Console(highlight=False, soft_wrap=False)
     console.print(table)
     for line in summary(findings):
-        console.print(line, markup=False)
+        console.print(in_a_cell(line))
