@@ -12,6 +12,7 @@ from msgspec import UNSET
 from tasker_health.history import History
 from tasker_health.markup import Markup
 from tasker_health.model import DetailedStatusReport, Readiness, StatusReport
+from tasker_health.single_flight import SingleFlight
 from tasker_health.web.page.elements import figures, mark, section, table, table_pieces, text, with_unit
 from tasker_health.web.page.frame import framed
 from tasker_health.web.page.pictures import Pictures, bars_of, hour_of
@@ -48,6 +49,17 @@ class Shown(NamedTuple):
     service: str
 
 
+class _UnderWay(NamedTuple):
+    """A page that is being made: of what, on which event loop, and its run, which all wait for who get the same.
+
+    Were each to make its own, a hundred browsers would hold up every turn of the loop by a hundred pieces.
+    """
+
+    shown: Shown
+    loop: asyncio.AbstractEventLoop
+    run: SingleFlight[Answer]
+
+
 class StatusPage:
     """Renders the status, once for all who get the same."""
 
@@ -55,6 +67,7 @@ class StatusPage:
         self._pictures = Pictures(None)
         self._is_drawing = False
         self._made: dict[bool, tuple[Shown, Answer]] = {}
+        self._under_way: dict[bool, _UnderWay] = {}
 
     async def answer(self, status: int, shown: Shown) -> Answer:
         """Return *shown* as a page; *status* is the code of the report."""
@@ -62,10 +75,17 @@ class StatusPage:
         made = self._made.get(has_detail)
         if made is not None and _is_same(made[0], shown):
             return made[1]
+        loop, under_way = asyncio.get_running_loop(), self._under_way.get(has_detail)
+        if under_way is None or under_way.loop is not loop or not _is_same(under_way.shown, shown):
+            under_way = _UnderWay(shown, loop, SingleFlight(lambda: self._render(status, shown)))
+            self._under_way[has_detail] = under_way
+        return await under_way.run()
+
+    async def _render(self, status: int, shown: Shown) -> Answer:
         pictures = await self._drawn(shown.history)
         answer = await _rendered(status, shown, pictures)
         if pictures.history is shown.history:
-            self._made[has_detail] = shown, answer
+            self._made[isinstance(shown.report, DetailedStatusReport)] = shown, answer
         return answer
 
     async def _drawn(self, history: History | None) -> Pictures:

@@ -17,6 +17,7 @@ from tasker_health.access.roles import RolesCoordinator
 from tasker_health.errors import CheckFailed
 from tasker_health.health import Health
 from tasker_health.model import Reason
+from tasker_health.web.page.frame import framed
 
 PAGE = "/tasker/health"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"}
@@ -372,6 +373,29 @@ def test_one_rendering_serves_all_who_get_the_same():
     seen, bodies = asyncio.run(play())
     assert seen == [True, False, True, False, False]
     assert bodies[1] == bodies[3] == bodies[4]
+
+
+def test_many_browsers_at_once_cost_one_rendering(monkeypatch):
+    """Were each to render its own, a probe would wait for a piece of every page."""
+    made = []
+
+    def counted(*args, **options):
+        made.append(args)
+        return framed(*args, **options)
+
+    monkeypatch.setattr("tasker_health.web.page.status.framed", counted)
+
+    async def play():
+        health = health_of()
+        transport = httpx.ASGITransport(health.asgi())
+        async with httpx.AsyncClient(transport=transport, base_url="http://probe") as client:
+            await client.get("/tasker/health/ready")
+            await client.get("/tasker/health/status")
+            found = await asyncio.gather(*(client.get(PAGE, headers=BROWSER) for _ in range(20)))
+        await health.stop()
+        return {response.content for response in found}
+
+    assert len(asyncio.run(play())) == len(made) == 1
 
 
 def test_without_history_the_page_shows_the_present_only():
