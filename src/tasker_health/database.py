@@ -21,7 +21,7 @@ from tasker_health.driver import Tuning
 from tasker_health.errors import ConfigurationError, DatabaseFault
 from tasker_health.line import Line
 from tasker_health.model import Reason
-from tasker_health.pool import Pool
+from tasker_health.pool import Pool, PoolFigures
 from tasker_health.settings import DatabaseSettings
 
 T = TypeVar("T")
@@ -98,6 +98,11 @@ class Database:
     def dialect(self) -> str:
         """Name of the SQL dialect: `postgresql`, `mysql`, `mariadb`, `sqlite`, ..."""
         return self.url.get_backend_name()
+
+    @property
+    def figures(self) -> PoolFigures:
+        """How many connections there may be, are there, are busy, and are waited for."""
+        return self._pool.figures
 
     async def run(self, work: Work[T], *, deadline_seconds: float) -> T:
         """Return what *work* answers, asked in a transaction that is always rolled back.

@@ -218,12 +218,14 @@ class Health(Registry):
     def endpoints(self) -> Endpoints:
         """Who decides about requests, for a skin of one's own."""
         if self._endpoints is None:
-            from tasker_health.web.endpoints import Endpoints
+            from tasker_health.web.logged import endpoints_of
             from tasker_health.web.metrics import Metrics
 
             metrics = None if self._exporter is None else Metrics(self._snapshot_of_all, self._gate, self._exporter)
             history = self._outward.history
-            self._endpoints = Endpoints(self.monitor, self._gate, self.settings.server.prefix, metrics, history)
+            self._endpoints = endpoints_of(self.settings)(
+                self.monitor, self._gate, self.settings.server.prefix, metrics, history
+            )
         return self._endpoints
 
     @property

@@ -31,6 +31,7 @@ from tasker_health.status import Status
 
 if TYPE_CHECKING:  # SQLAlchemy is needed only where there is a database
     from tasker_health.database import Database
+    from tasker_health.pool import PoolFigures
 
 T = TypeVar("T")
 
@@ -102,6 +103,11 @@ class Monitor:
     def service_name(self) -> str:
         """The name of the service."""
         return self._settings.service_name
+
+    @property
+    def pools(self) -> list[PoolFigures]:
+        """How our own connections to each database of the checks are used now."""
+        return [database.figures for database in self._databases]
 
     @property
     def held_checks(self) -> int:

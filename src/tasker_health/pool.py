@@ -28,6 +28,15 @@ class Closable(Protocol):
 L = TypeVar("L", bound=Closable)
 
 
+class PoolFigures(NamedTuple):
+    """How many lines there may be, are there, and are in use; and how many wait for one."""
+
+    size: int
+    open: int
+    busy: int
+    waiting: int
+
+
 class _Free(NamedTuple, Generic[L]):
     """A line that nobody uses, and since when on the monotonic clock."""
 
@@ -54,7 +63,13 @@ class Pool(Generic[L]):
         self._checkout_timeout_seconds = checkout_timeout_seconds
         self._places = asyncio.Semaphore(size)
         self._free: list[_Free[L]] = []
+        self._waiting = 0
         self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def figures(self) -> PoolFigures:
+        """How it is now."""
+        return PoolFigures(self._size, len(self.lines), len(self.lines) - len(self._free), self._waiting)
 
     async def take(self, ends_at: float) -> L:
         """Return a line that nobody else uses until it is given back; wait until *ends_at* by the loop's clock.
@@ -63,6 +78,7 @@ class Pool(Generic[L]):
             DatabaseFault: None is free by then (`timeout`), or for too long (`pool_exhausted`).
         """
         patient_until = asyncio.get_running_loop().time() + self._checkout_timeout_seconds
+        self._waiting += 1
         try:
             async with asyncio.timeout_at(min(ends_at, patient_until)):
                 await self._places.acquire()
@@ -74,6 +90,8 @@ class Pool(Generic[L]):
                 f"none of {self._size} connections was free within {self._checkout_timeout_seconds:g} s;"
                 " raise database.pool_size",
             ) from None
+        finally:
+            self._waiting -= 1
         if self._free:
             return self._free.pop().line
         line = self._make()

@@ -17,10 +17,11 @@ class Request:
         client: Address of the peer, or an empty string.
         scope: What the server handed over (the ASGI scope or the WSGI environ), for authenticators that need it.
         query: What stands behind the question mark, still percent-encoded.
+        caller: Who that was found to be, for the log; empty while nobody has looked.
         folded: Whether the server may have joined, with a comma, headers that were sent more than once: so WSGI has it.
     """
 
-    __slots__ = ("client", "folded", "method", "path", "query", "raw_headers", "scope")
+    __slots__ = ("caller", "client", "folded", "method", "path", "query", "raw_headers", "scope")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Request:
         self.scope: object = scope
         self.query: str = query
         self.folded: bool = folded
+        self.caller: str = ""
 
     def __repr__(self) -> str:
         # Headers carry credentials.

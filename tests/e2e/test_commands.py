@@ -120,6 +120,8 @@ def test_the_log_can_be_json_and_can_have_probes(database):
         wait_until(lambda: "/tasker/health/live" in server.log, "the probe is logged")
         for line in server.log.splitlines():
             assert {"timestamp", "level", "logger", "message"} <= json.loads(line).keys()
+        (told,) = [json.loads(line)["probe"] for line in server.log.splitlines() if "health/live" in line]
+        assert (told["path"], told["code"], told["client"]) == ("/tasker/health/live", 200, "127.0.0.1")
     with served() as server:
         server.get("live")
         assert "GET" not in server.log

@@ -151,3 +151,21 @@ def test_a_line_that_is_alone_is_never_closed_for_being_idle(monkeypatch):
         return pool.lines == [line], line.closed
 
     assert asyncio.run(play()) == (True, 0)
+
+
+def test_a_pool_tells_how_it_is_used():
+    """How many there may be, are open and busy, and who waits: also when they have given up."""
+
+    async def play():
+        pool = Pool(FakeLine, 1, PATIENCE)
+        seen = [pool.figures]
+        line = await pool.take(soon())
+        waiting = asyncio.ensure_future(pool.take(soon()))
+        await asyncio.sleep(0)
+        seen.append(pool.figures)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        pool.give_back(line)
+        return [tuple(each) for each in [*seen, pool.figures]]
+
+    assert asyncio.run(play()) == [(1, 0, 0, 0), (1, 1, 1, 1), (1, 1, 0, 0)]

@@ -64,7 +64,6 @@ def run_demo(settings: Settings, options: DemoOptions) -> int:
         serve(
             health.asgi(),
             settings.server,
-            access_log=settings.log.probes,
             announce=running.start,
             certificate=certificate,
         )

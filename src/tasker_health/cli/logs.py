@@ -49,6 +49,8 @@ class JsonFormatter(logging.Formatter):
         ids = ids_of(record)
         if ids:
             line["trace_id"], line["span_id"] = ids
+        if probe := getattr(record, "probe", None):
+            line["probe"] = probe
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

@@ -47,7 +47,6 @@ def serve_until_stopped(settings: Settings) -> None:
     serve(
         TracedSkin(skin) if settings.exporters.opentelemetry.enabled else skin,
         settings.server,
-        access_log=settings.log.probes,
         announce=announce,
         certificate=certificate,
     )

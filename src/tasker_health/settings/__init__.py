@@ -159,7 +159,9 @@ class LogSettings(Group):
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
     format: Literal["text", "json"] = Field("text", description="One line a record, as text or as JSON.")
-    probes: bool = Field(False, description="Write a line for every probe answered.")
+    probes: bool = Field(
+        False, description="Write a line for every probe answered: caller, code, time, connections, pool, cache."
+    )
 
 
 class Settings(Group):

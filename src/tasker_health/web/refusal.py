@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tasker_health.access import PERMISSION
 from tasker_health.access.faults import AccessFault
 from tasker_health.access.gate import Gate
+from tasker_health.access.principal import Principal
 from tasker_health.errors import AuthenticationError, UnauthorizedError
 from tasker_health.model import Problem
 from tasker_health.request import Request
@@ -36,13 +37,24 @@ class Admission(NamedTuple):
 
 ANYBODY = Admission()
 
+ANONYMOUS = "anonymous"
+
+
+def _name_of(user: object) -> str:
+    """Return who *user* is, for the log: of one that is not ours only its type, as its name may cost a question."""
+    if user is None:
+        return ANONYMOUS
+    return user.name if isinstance(user, Principal) else type(user).__name__
+
 
 async def admission(gate: Gate, request: Request) -> Admission:
     """Return whether the sender of *request* may read the status."""
     if gate.open:
+        request.caller = ANONYMOUS
         return ANYBODY
     try:
         user = await gate.admit(request)
+        request.caller = _name_of(user)
         return Admission(detail=await gate.may_see_detail(user))
     except AuthenticationError:
         answer = problem(UNAUTHORIZED, "Unauthorized", "Valid credentials are required to read the status")

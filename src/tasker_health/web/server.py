@@ -32,7 +32,6 @@ class Server(uvicorn.Server):
         app: What answers.
         settings: Where to listen and how long to drain.
         certificate: Speaks TLS with it; `None`: plain HTTP.
-        access_log: Whether every request is logged.
     """
 
     def __init__(
@@ -41,7 +40,6 @@ class Server(uvicorn.Server):
         settings: ServerSettings,
         *,
         certificate: Certificate | None = None,
-        access_log: bool = False,
     ) -> None:
         self._skin = app
         self._certificate = certificate
@@ -55,7 +53,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 log_config=None,
-                access_log=access_log,
+                access_log=False,
                 server_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=max(1, min(_LAST_ANSWERS_SECONDS, round(settings.drain_seconds))),
@@ -120,7 +118,6 @@ def serve(
     app: AsgiSkin,
     settings: ServerSettings,
     *,
-    access_log: bool,
     announce: Callable[[str], None],
     certificate: Certificate | None = None,
 ) -> None:
@@ -133,7 +130,7 @@ def serve(
     _allow_many_connections()
     announce(url_of(listener, settings, certificate))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(Server(app, settings, certificate=certificate, access_log=access_log).serve([listener]))
+        runner.run(Server(app, settings, certificate=certificate).serve([listener]))
 
 
 def url_of(listener: socket.socket, settings: ServerSettings, certificate: Certificate | None) -> str:
