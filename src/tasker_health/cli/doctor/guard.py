@@ -62,7 +62,7 @@ def _absent(settings: Settings) -> Finding:
     holders = listeners(settings.server.port) if settings.server.port else []
     port = f"port {settings.guard.port}: nobody listens"
     if not holders:
-        return Finding(what="guard", measured=f"{port}, nor does the service", verdict=Verdict.UNKNOWN)
+        return Finding(what="guard", measured=f"{port}, and no service is seen", verdict=Verdict.UNKNOWN)
     who = holders[0]
     if settings.guard.enabled or any(each.is_command for each in holders):
         measured = f"{port}, though the service runs: {who}"
@@ -99,9 +99,16 @@ async def _reported(settings: Settings, guards: list[Process]) -> list[Finding]:
     if named.get("application", {}).get("reason") == "stalled":
         measured = "stalled: the application publishes nothing any more, so that its event loop seems blocked"
         return [error("heartbeat", measured, _restart(guards))]
-    workers = named.get("workers", {})
-    if workers.get("status") == "degraded":
+    found = [Finding(what="heartbeat", measured="beats: the application is alive")]
+    if named.get("workers", {}).get("reason") == "stalled":
+        found = [
+            warning("heartbeat", "beats, but not that of every worker: some stall, others serve", _restart(guards))
+        ]
+    if named.get("event_loop", {}).get("reason") == "stalled":
         lag = f"lags by more than health.loop_lag_warning_seconds = {settings.health.loop_lag_warning_seconds:g}"
-        return [warning("loop", f"a worker stalls, or its event loop {lag}", _restart(guards))]
-    beats = Finding(what="heartbeat", measured="beats: the application is alive")
-    return [beats, Finding(what="report", measured=f"{ready.status} for ready, as the application published it")]
+        remedy = "where its threads stand is in its log: what blocks the event loop belongs into a thread"
+        found.append(warning("loop", lag, remedy))
+    if ready.status is None:
+        measured = f"ready: {ready.words or 'no answer in time'}"
+        return [*found, Finding(what="report", measured=measured, verdict=Verdict.UNKNOWN)]
+    return [*found, Finding(what="report", measured=f"{ready.status} for ready, as the application published it")]

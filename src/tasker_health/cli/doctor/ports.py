@@ -13,6 +13,7 @@ from tasker_health.listening import bound
 from tasker_health.settings import Settings
 
 _PATIENCE_SECONDS = 2.0
+_ASKED = frozenset({"server.port", "guard.port"})
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::", "[::]"})  # noqa: S104 -- compared with, not listened on
 
 
@@ -59,27 +60,37 @@ async def look(visit: Visit) -> list[Finding]:
     """Return for each port whether the service can have it, or has it."""
     claims = claims_of(visit.settings)
     found: list[Finding] = []
-    own = await owners(visit.settings)
+    answered = await _answered(visit.settings)
     for number, claim in enumerate(claims):
         twin = next((each for each in claims[:number] if claim.meets(each)), None)
         if twin is not None:
             measured = f"{claim.port}, as {twin.key}: only one of them can have it"
             found.append(error(claim.key, measured, claim.remedy))
         else:
-            found.append(_looked_at(claim, own))
+            found.append(_looked_at(claim, answered))
     return found
 
 
 async def owners(settings: Settings) -> set[int]:
     """Return the processes that answer as the service of *settings*, with the guard's and the one that it guards."""
-    found: set[int] = set()
+    return _owners(await _answered(settings))
+
+
+async def _answered(settings: Settings) -> dict[str, list[Process]]:
+    """Return the settings of those ports where the service answers, each with who listens, if that may be known."""
+    found: dict[str, list[Process]] = {}
     for claim in claims_of(settings):
-        if claim.key not in {"server.port", "guard.port"} or not claim.port:
+        if claim.key not in _ASKED or not claim.port:
             continue
         holders = listeners(claim.port)
-        if holders and await _is_own(claim, settings, holders):
-            found |= {each.pid for each in holders} | {each.guards or each.pid for each in holders}
+        if await _is_own(claim, settings, holders):
+            found[claim.key] = holders
     return found
+
+
+def _owners(answered: dict[str, list[Process]]) -> set[int]:
+    holders = [each for found in answered.values() for each in found]
+    return {each.pid for each in holders} | {each.guards or each.pid for each in holders}
 
 
 async def _is_own(claim: Claim, settings: Settings, holders: list[Process]) -> bool:
@@ -91,7 +102,7 @@ async def _is_own(claim: Claim, settings: Settings, holders: list[Process]) -> b
     return reply.status is None and any(each.is_command or each.guards for each in holders)
 
 
-def _looked_at(claim: Claim, own: set[int]) -> Finding:
+def _looked_at(claim: Claim, answered: dict[str, list[Process]]) -> Finding:
     where = f"{claim.port} at {claim.host}"
     if not claim.port:
         return Finding(what=claim.key, measured="0: whichever is free")
@@ -99,18 +110,20 @@ def _looked_at(claim: Claim, own: set[int]) -> Finding:
         bound(claim.host, claim.port, claim.key.partition(".")[0]).close()
     except ConfigurationError as refused:
         if "in use" in str(refused):
-            return _taken(claim, where, listeners(claim.port), own)
+            return _taken(claim, where, listeners(claim.port), answered)
         what, _, words = str(refused).partition(": ")
         measured, _, remedy = words.partition("; ")
         return error(what.partition(" = ")[0] if ".host" in what else claim.key, f"{where}: {measured}", remedy)
     return Finding(what=claim.key, measured=f"{where}: free")
 
 
-def _taken(claim: Claim, where: str, holders: list[Process], own: set[int]) -> Finding:
+def _taken(claim: Claim, where: str, holders: list[Process], answered: dict[str, list[Process]]) -> Finding:
+    own = _owners(answered)
     ours = [each for each in holders if not own.isdisjoint({each.pid, each.parent})]
     if ours:
         return Finding(what=claim.key, measured=f"{where}: this service has it, {ours[0]}")
-    if not holders and own:
+    # Another user's processes may not be looked at, but they can be asked; not at the ports of gRPC and the agent.
+    if not holders and (claim.key in answered or (answered and claim.key not in _ASKED)):
         return Finding(what=claim.key, measured=f"{where}: taken, by this service as it seems")
     by = str(holders[0]) if holders else "a process that may not be looked at"
     ending = f"end process {holders[0].pid}" if holders else "end what listens there"

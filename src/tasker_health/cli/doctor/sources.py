@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from typing import Any
@@ -30,6 +31,7 @@ from tasker_health.settings import Settings
 from tasker_health.sources import Source
 
 _PATIENCE_SECONDS = 12.0
+_AGAIN, _AGAIN_SECONDS = 3, 1.0
 
 _REMEDIES = {
     Reason.UNKNOWN_VERSION: "use a version of Tasker Health that knows it: the newest, or the engine's version before",
@@ -111,11 +113,10 @@ async def _read(source: Source, seconds: float) -> list[Finding]:
     began = time.perf_counter()
     await source.read(seconds)
     first = time.perf_counter()
-    facts = await source.read(seconds)
-    again = time.perf_counter()
+    facts, again_ms = await _read_again(source, seconds)
     if facts.method is CountingMethod.FULL_COUNT:  # rows that have just been deleted are a reason, too
         facts = await source.read(seconds)
-    figures = {"first_ms": round((first - began) * 1000, 1), "again_ms": round((again - first) * 1000, 1)}
+    figures = {"first_ms": round((first - began) * 1000, 1), "again_ms": round(again_ms, 1)}
     if facts.total is not None:
         figures["tasks"] = float(facts.total)
     words = f"{facts.total} tasks, by {facts.method}; first {figures['first_ms']:g} ms, then {figures['again_ms']:g} ms"
@@ -123,6 +124,22 @@ async def _read(source: Source, seconds: float) -> list[Finding]:
     advice = [] if advise is None else await advise(seconds)
     rows = [Finding(what=source.name, measured=words, figures=figures), *_method(source.name, facts)]
     return [*rows, *(note(f"{source.name}{_FASTER}", each.good_for, each.statement) for each in advice)]
+
+
+async def _read_again(source: Source, seconds: float) -> tuple[Facts, float]:
+    """Return the facts of a further reading, and how many milliseconds the quickest of some took.
+
+    One alone may meet a busy moment, as the other parts look meanwhile.
+    """
+    quickest = math.inf
+    ends_at = time.perf_counter() + _AGAIN_SECONDS
+    for _ in range(_AGAIN):
+        began = time.perf_counter()
+        facts = await source.read(seconds)
+        quickest = min(quickest, (time.perf_counter() - began) * 1000)
+        if time.perf_counter() > ends_at:
+            break
+    return facts, quickest
 
 
 def _method(name: str, facts: Facts) -> list[Finding]:
