@@ -6,9 +6,9 @@ import asyncio
 import sys
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
+from tasker_health.cli.console import Told
 from tasker_health.cli.logs import set_up_logging
 from tasker_health.cli.probe import forget
 from tasker_health.health import Health
@@ -69,7 +69,7 @@ def _print(ready: Readiness, status: StatusReport | None) -> None:
         for name, source in status.sources.items():
             why = [str(source.reason)] if source.reason else [str(reason) for reason in source.reasons]
             table.add_row(f"source {name}", _coloured(source.status), ", ".join(why), "")
-    console = Console()
+    console = Told()
     console.print(table)
     console.print(f"ready: {_coloured('ok' if ready.ready else 'error')}", end="")
     console.print(f"  status: {_coloured(status.status)}" if status is not None else "  status: no source configured")

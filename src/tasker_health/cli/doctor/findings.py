@@ -124,12 +124,13 @@ def in_a_cell(words: str, style: str = "") -> Text:
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from tasker_health.cli.console import Told
 
     table = Table("what", "measured", "verdict", "remedy", box=None, padding=(0, 2, 0, 0))
     for found in findings:
         verdict = in_a_cell(found.verdict, COLOURS[found.verdict])
         what, measured, remedy = map(in_a_cell, (found.what, found.measured, found.remedy))
         table.add_row(what, measured, verdict, remedy)
-    Console(highlight=False).print(table)
+    Told(highlight=False).print(table)

@@ -62,15 +62,16 @@ def _count(findings: Sequence[Finding], verdict: Verdict) -> str:
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from tasker_health.cli.console import Told
 
     table = Table("part", "what", "measured", "verdict", "remedy", box=None, padding=(0, 2, 0, 0))
     for each in findings:
         measured = f"{each.trouble}: {each.measured}" if each.trouble else each.measured
         part, what, seen, remedy = map(in_a_cell, (each.part, each.what, measured, each.remedy))
         table.add_row(part, what, seen, in_a_cell(each.verdict, COLOURS[each.verdict]), remedy)
-    console = Console(highlight=False, soft_wrap=False)
+    console = Told(highlight=False, soft_wrap=False)
     console.print(table)
     for line in summary(findings):
         console.print(in_a_cell(line))

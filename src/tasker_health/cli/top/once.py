@@ -6,9 +6,9 @@ import asyncio
 import sys
 import textwrap
 
-from rich.console import Console
 from rich.text import Text
 
+from tasker_health.cli.console import Told
 from tasker_health.cli.probe import forget, say
 from tasker_health.cli.top.asking import Asking
 from tasker_health.cli.top.sections import headline, sections_of
@@ -52,7 +52,7 @@ def _print(target: Target, snapshot: Snapshot) -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")  # a terminal of few characters shows ? where a sign would stand
-    console = Console(file=sys.stdout, markup=False, highlight=False, emoji=False)
+    console = Told(file=sys.stdout, markup=False, highlight=False, emoji=False)
     width = console.width
     console.print(Text(target.url, style="dim"), soft_wrap=True)
     console.print(headline(snapshot, 0), soft_wrap=True)
