@@ -47,7 +47,7 @@ class LoggedEndpoints(Endpoints):
     def late(self, path: str) -> Answer:
         """Return what is answered in place of what has not come in time, when it is logged."""
         answer = super().late(path)
-        log.info("%s %s: not in time", _plain(path), answer.status)
+        log.info("%s %s: not in time", _in_one_word(path), answer.status)
         return answer
 
     def _tell(self, request: Request, code: int, milliseconds: float, *, is_kept: bool) -> None:
@@ -55,7 +55,7 @@ class LoggedEndpoints(Endpoints):
             return
         told = {
             "method": _plain(request.method),
-            "path": _plain(request.path),
+            "path": _in_one_word(request.path),
             "code": code,
             "response_time_ms": round(milliseconds, 1),
             "kept": is_kept,
@@ -106,3 +106,8 @@ def _line(told: dict[str, Any]) -> str:
 def _plain(text: str) -> str:
     """Return *text* of a caller's as one short line of printable ASCII."""
     return text[:_MOST_CHARACTERS].encode("unicode_escape").decode("ascii")
+
+
+def _in_one_word(path: str) -> str:
+    """Return *path* the same way and without a space, or it could go on as the line does: with a code and a caller."""
+    return _plain(path).replace(" ", "\\x20")

@@ -99,6 +99,14 @@ def test_a_caller_writes_no_line_of_its_own(caplog):
     assert len(message) < 600
 
 
+def test_a_path_cannot_go_on_as_the_line_does(caplog):
+    """It is one word: what it claims of a code or a caller is no part of the line."""
+    (record,) = lines_of(caplog, ["/tasker/health/x%20200%20in%200.1%20ms;%20caller%20ada"])
+    words = record.getMessage().split(" ")
+    assert (words[1], words[2]) == (r"/tasker/health/x\x20200\x20in\x200.1\x20ms;\x20caller\x20ada", "404")
+    assert "caller" not in words
+
+
 def test_without_it_the_plain_endpoints_stand():
     """It costs nothing where it is off."""
     assert type(Health(settings_of(), clock=FakeClock()).endpoints) is Endpoints
