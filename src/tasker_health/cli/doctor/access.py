@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import msgspec
 
 from tasker_health.access import PERMISSION
-from tasker_health.access.explanation import FAULT, OK, Outcome, explain
+from tasker_health.access.explanation import OK, Explanation, Outcome, explain
 from tasker_health.access.gate import Gate
+from tasker_health.access.jwt import JwtAuthenticator
 from tasker_health.access.ready_made import AUTHENTICATORS
-from tasker_health.cli.doctor.findings import AUTHORIZATION_ERRORS, Finding, causing, error, note, warning
+from tasker_health.cli.doctor.findings import AUTHORIZATION_ERRORS, Finding, Verdict, causing, error, note, warning
 from tasker_health.cli.doctor.walk import Visit
 from tasker_health.clock import SystemClock
 from tasker_health.deploy.inspection.service import is_loopback
@@ -35,7 +36,7 @@ async def look(visit: Visit) -> list[Finding]:
         return causing(AUTHORIZATION_ERRORS, [error(what.partition(" = ")[0], words, "correct it as it says")])
     found = [_who(settings, gate), *_without_effect(gate)]
     found += await _asked(settings, gate)
-    if gate.must_be_permitted:
+    if gate.must_be_permitted and gate.authenticators:
         found += _permitted(settings, gate)
     return causing(AUTHORIZATION_ERRORS, [*found, *_expiries(settings.auth)])
 
@@ -81,16 +82,26 @@ async def _asked(settings: Settings, gate: Gate) -> list[Finding]:
     for what, headers in strangers.items():
         told = await explain(gate, Request("GET", path, headers, "127.0.0.1"))
         broken = next((step for step in told.steps if step.outcome is Outcome.FAULT), None)
-        if told.code == FAULT and broken is not None:
-            key = _source_of_keys(settings.auth) if what == "auth.jwt" else f"access, {broken.name}"
-            remedy = f"see to it that {key} can be read, or put it right" if what == "auth.jwt" else "see its log"
-            found.append(error(key, broken.words, remedy))
-        elif what == "anonymous":
+        if what == "auth.jwt":
+            found += _of_keys(settings.auth, told)
+        elif broken is not None:
+            found.append(error(f"access, {broken.name}", broken.words, "see its log"))
+        else:
             let_in = "200: let in" if told.code == OK else f"{told.code}: not let in"
             found.append(Finding(what="who sends no credentials", measured=let_in))
-        else:
-            found.append(Finding(what=what, measured="there are keys; a token that nobody signed is refused"))
     return found
+
+
+def _of_keys(auth: AuthSettings, told: Explanation) -> list[Finding]:
+    """Return whether there are keys to verify a token with, as *told* of one that nobody issued."""
+    step = next((each for each in told.steps if each.name == JwtAuthenticator.__name__), None)
+    if step is None:
+        measured = "not come to: another authenticator judged the token first"
+        return [Finding(what="auth.jwt", measured=measured, verdict=Verdict.UNKNOWN)]
+    if step.outcome is Outcome.FAULT:
+        key = _source_of_keys(auth)
+        return [error(key, step.words, f"see to it that {key} can be read, or put it right")]
+    return [Finding(what="auth.jwt", measured="there are keys; a token that nobody signed is refused")]
 
 
 def _source_of_keys(auth: AuthSettings) -> str:
@@ -112,26 +123,30 @@ def _permitted(settings: Settings, gate: Gate) -> list[Finding]:
     auth = settings.auth
     granting = [name for name, role in auth.roles.items() if role.admin or PERMISSION in role.permissions]
     empty = [name for name, role in auth.roles.items() if not (role.admin or role.permissions)]
-    found = [warning(f"auth.roles.{name}", "permits nothing", _grant(name)) for name in empty if granting]
+    found: list[Finding] = []
     is_ours = set(auth.authenticator_class) <= {*AUTHENTICATORS} - {"django", "starlette"}
     if auth.authorization_coordinator_class != "roles" or not is_ours:
         name = getattr(gate.coordinator_class, "__name__", "coordinator")
         words = "who is permitted is known to code of the application's own"
-        return [*found, note(name, words, "tasker-health doctor access --token - explains one caller")]
+        return [note(name, words, "tasker-health doctor access --token - explains one caller")]
     callers = list(_callers(auth))
     lacking = [(key, caller) for key, caller in callers if not set(caller.roles) & set(granting)]
     if auth.jwt is None and callers and len(lacking) == len(callers):
         key, caller = lacking[0]
         role = next(iter(caller.roles), "")
-        measured = f"nobody can read the status: {key} and {len(lacking) - 1} more are refused (403)"
+        more = f" and {len(lacking) - 1} more are" if lacking[1:] else " is"
+        measured = f"nobody can read the status: {key}{more} refused (403)"
         return [error(f"auth.roles.{role}" if role else f"{key}.roles", _lacks(role, measured), _grant(role))]
     if not granting:
         names = next(iter(auth.roles), "")
-        return [*found, error("auth.roles", f"no role has {PERMISSION}: everybody is refused (403)", _grant(names))]
+        return [error("auth.roles", f"no role has {PERMISSION}: everybody is refused (403)", _grant(names))]
     for key, caller in lacking:
         role = next(iter(caller.roles), "")
         what = f"{key}.roles" if not role else f"auth.roles.{role}"
         found.append(warning(what, _lacks(role, f"{key} is refused (403)"), _grant(role)))
+    told = {each.what for each in found}
+    idle = [f"auth.roles.{name}" for name in empty if f"auth.roles.{name}" not in told]
+    found += [warning(each, "permits nothing", _grant(each.removeprefix("auth.roles."))) for each in idle]
     return found or [Finding(what="roles", measured=f"{', '.join(granting)}: may read the status")]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tasker_health.cli.doctor.asking import fetch
-from tasker_health.cli.doctor.findings import Finding, error
+from tasker_health.cli.doctor.findings import Finding, error, not_looked_at
 from tasker_health.cli.doctor.listeners import Process, listeners
 from tasker_health.cli.doctor.walk import Visit
 from tasker_health.errors import ConfigurationError
@@ -24,12 +24,14 @@ class Claim(NamedTuple):
         key: The setting, such as `server.port`.
         host, port: Where.
         secure: Whether TLS is spoken there.
+        host_key: The setting that the host comes from.
     """
 
     key: str
     host: str
     port: int
     secure: bool = False
+    host_key: str = "server.host"
 
     @property
     def remedy(self) -> str:
@@ -47,12 +49,13 @@ def claims_of(settings: Settings) -> list[Claim]:
     server, guard, grpc = settings.server, settings.guard, settings.grpc
     found = [Claim("server.port", server.host, server.port, server.tls_certificate_file is not None)]
     if guard.enabled is not False:
-        host = guard.host or server.host
-        found.append(Claim("guard.port", host, guard.port))
+        host, host_key = (guard.host, "guard.host") if guard.host else (server.host, "server.host")
+        found.append(Claim("guard.port", host, guard.port, host_key=host_key))
         if guard.agent_port is not None:
-            found.append(Claim("guard.agent_port", host, guard.agent_port))
+            found.append(Claim("guard.agent_port", host, guard.agent_port, host_key=host_key))
     if grpc.enabled:
-        found.append(Claim("grpc.port", grpc.host or server.host, grpc.port))
+        host, host_key = (grpc.host, "grpc.host") if grpc.host else (server.host, "server.host")
+        found.append(Claim("grpc.port", host, grpc.port, host_key=host_key))
     return found
 
 
@@ -66,8 +69,11 @@ async def look(visit: Visit) -> list[Finding]:
         if twin is not None:
             measured = f"{claim.port}, as {twin.key}: only one of them can have it"
             found.append(error(claim.key, measured, claim.remedy))
-        else:
-            found.append(_looked_at(claim, answered))
+            continue
+        looked = _looked_at(claim, answered)
+        # A host that is wrong is one fault, however many ports are wanted there.
+        is_told = looked.what in {each.what for each in found}
+        found.append(not_looked_at(claim.key, looked.what) if is_told else looked)
     return found
 
 
@@ -113,7 +119,7 @@ def _looked_at(claim: Claim, answered: dict[str, list[Process]]) -> Finding:
             return _taken(claim, where, listeners(claim.port), answered)
         what, _, words = str(refused).partition(": ")
         measured, _, remedy = words.partition("; ")
-        return error(what.partition(" = ")[0] if ".host" in what else claim.key, f"{where}: {measured}", remedy)
+        return error(claim.host_key if ".host = " in what else claim.key, f"{where}: {measured}", remedy)
     return Finding(what=claim.key, measured=f"{where}: free")
 
 
@@ -127,4 +133,5 @@ def _taken(claim: Claim, where: str, holders: list[Process], answered: dict[str,
         return Finding(what=claim.key, measured=f"{where}: taken, by this service as it seems")
     by = str(holders[0]) if holders else "a process that may not be looked at"
     ending = f"end process {holders[0].pid}" if holders else "end what listens there"
-    return error(claim.key, f"{where}: taken by {by}, which is not this service", f"{ending}, or {claim.remedy}")
+    measured = f"{where}: taken by {by}, which does not answer as this service"
+    return error(claim.key, measured, f"{ending}, or {claim.remedy}")

@@ -24,8 +24,12 @@ _PATIENCE_SECONDS = {"live": LIVENESS.timeout_seconds, "ready": READINESS.timeou
 _PROMISED_MS = {"live": 10.0, "ready": 100.0, "status": 100.0}
 """Of the guide; the quickest of some answers is held to it, as one may meet a busy moment."""
 
+_LONG_ENOUGH_SECONDS = 1.0
+"""What takes so long is asked no more: a part has its time, whatever hangs."""
+
 _OK, _UNAUTHORIZED, _FORBIDDEN, _FAULT, _UNAVAILABLE = 200, 401, 403, 500, 503
 _LEAST_CACHE_SECONDS = 1.0
+_TO_COMPARE = 2
 
 
 async def look(visit: Visit) -> list[Finding]:
@@ -36,6 +40,11 @@ async def look(visit: Visit) -> list[Finding]:
     cause = visit.cause("ports") or visit.cause("guard")
     if cause:
         return [not_looked_at("service", cause)]
+    return await _looked_at(visit)
+
+
+async def _looked_at(visit: Visit) -> list[Finding]:
+    settings = visit.settings
     first = await _ask(settings, "live")
     if first.refused:
         measured = f"port {settings.server.port}: nobody listens"
@@ -45,7 +54,9 @@ async def look(visit: Visit) -> list[Finding]:
         return causing(SLOW_ANSWERS, [error("live", measured, "it is wedged: restart it, and see its log")])
     found = []
     for endpoint in ("live", "ready", "status"):
-        replies = [await _ask(settings, endpoint) for _ in range(_TIMES)]
+        replies = [first] if endpoint == "live" else []
+        while len(replies) < _TIMES and sum(each.seconds for each in replies) < _LONG_ENOUGH_SECONDS:
+            replies.append(await _ask(settings, endpoint))
         found += _judged(visit, endpoint, replies)
     return found
 
@@ -67,6 +78,8 @@ def _judged(visit: Visit, endpoint: str, replies: list[Reply]) -> list[Finding]:
     if best.status not in {_OK, _UNAVAILABLE}:
         measured = f"{best.status} after {best.milliseconds:g} ms"
         return [error(endpoint, measured, "is it another program, or another server.prefix?", figures)]
+    if endpoint == "status" and visit.settings.health.status_requires_authentication:
+        return causing(AUTHORIZATION_ERRORS, [_let_in(best)])
     found = [_answered(visit, endpoint, best)]
     if best.milliseconds > _PROMISED_MS[endpoint]:
         measured = f"{best.milliseconds:g} ms at best of {len(replies)}, more than {_PROMISED_MS[endpoint]:g} ms"
@@ -81,15 +94,28 @@ def _answered(visit: Visit, endpoint: str, reply: Reply) -> Finding:
     measured, figures = f"{reply.status} after {reply.milliseconds:g} ms", {"best_ms": reply.milliseconds}
     if reply.status == _OK:
         return Finding(what=endpoint, measured=measured, figures=figures)
-    cause = visit.cause("database", "pool", "migrations", "sources", "configuration", "access")
+    if endpoint == "live":
+        return error(endpoint, measured, "it is stalled, and a kubelet restarts it: see its log", figures)
+    cause = visit.cause("database", "pool", "migrations", "sources", "access")
     if cause:
         return not_looked_at(endpoint, cause)
     failed = reply.body.get("failed_checks") or reply.body.get("reasons") or []
     why = f": {', '.join(str(each)[:64] for each in failed)}" if isinstance(failed, list) and failed else ""
+    why = "".join(each if each.isprintable() else "?" for each in why)
     if endpoint == "status":
         return note(endpoint, measured + why, "unhealthy: see the parts above, or wait for the first facts")
     remedy = f"see its log, and the answer of {visit.settings.server.prefix}/health/{endpoint}"
-    return error(endpoint, "".join(each if each.isprintable() else "?" for each in measured + why), remedy, figures)
+    return error(endpoint, measured + why, remedy, figures)
+
+
+def _let_in(reply: Reply) -> Finding:
+    """Return what it means that somebody without credentials has read a status for which they are wanted."""
+    measured = f"{reply.status} after {reply.milliseconds:g} ms, without credentials, though these settings want them"
+    remedy = (
+        "the service runs with other settings than these: restart it, or give the doctor the same --config;"
+        " or an authenticator of your own knows this machine without any"
+    )
+    return warning("status", measured, remedy)
 
 
 def _refused(settings: Settings, reply: Reply) -> Finding:
@@ -109,11 +135,11 @@ def _cached(visit: Visit, replies: list[Reply]) -> list[Finding]:
     """Return whether the second of some asks within the duration is answered from the cache."""
     seconds = visit.settings.health.cache_duration_seconds
     told = [each.body["cache_info"] for each in replies if isinstance(each.body.get("cache_info"), dict)]
-    if not visit.settings.sources or not told or seconds < _LEAST_CACHE_SECONDS:
-        return []  # without a source there are no facts to keep
+    if not visit.settings.sources or len(told) < _TO_COMPARE or seconds < _LEAST_CACHE_SECONDS:
+        return []  # without a source there are no facts to keep; the first who asks may be the one that reads
     if any(each.status != _OK for each in replies):
         return []
     if any(each.get("cached") is True for each in told):
         return [Finding(what="status: cache", measured=f"answers again from the cache, for {seconds:g} s")]
-    measured = f"{len(told)} asks at once were all read anew, within {seconds:g} s"
+    measured = f"{len(told)} asks, one after another, were all read anew, within {seconds:g} s"
     return [warning("status: cache", measured, "see the part cache: it is not read, or the service runs without it")]
