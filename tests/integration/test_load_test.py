@@ -20,7 +20,8 @@ from tasker_health.cli.load_test.asking import LARGEST_ANSWER
 from tasker_health.cli.load_test.command import Order
 from tasker_health.cli.load_test.marks import MARKS, Terms
 from tasker_health.cli.load_test.plan import Plan
-from tasker_health.cli.load_test.target import Base, Trust
+from tasker_health.cli.load_test.target import Base
+from tasker_health.cli.trust import Trust
 from tasker_health.errors import ConfigurationError
 
 PATIENCE_SECONDS = 60

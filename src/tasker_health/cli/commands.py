@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tasker_health import __version__
-from tasker_health.cli import deploy, doctor, load_test, token
+from tasker_health.cli import deploy, doctor, load_test, options, token
 from tasker_health.cli.probe import say
 from tasker_health.errors import ConfigurationError
 from tasker_health.extras import needed
@@ -32,10 +32,6 @@ app.add_typer(deploy.app, name="deploy")
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(token.app, name="token")
 app.command("load-test")(load_test.load_test)
-
-Config = Annotated[
-    Path | None, typer.Option("--config", help="TOML file with the settings; TASKER_<GROUP>__<NAME> goes before it.")
-]
 
 
 def run_command() -> int:
@@ -71,7 +67,7 @@ def _version(
 
 
 @app.command()
-def serve(config: Config = None) -> None:
+def serve(config: options.Config = None) -> None:
     """Serve the health endpoints, from settings only, until SIGTERM or Ctrl-C."""
     from tasker_health.cli.serve import serve_until_stopped
 
@@ -80,7 +76,7 @@ def serve(config: Config = None) -> None:
 
 @app.command()
 def check(
-    config: Config = None,
+    config: options.Config = None,
     fail_on: Annotated[
         Literal["unhealthy", "degraded"], typer.Option(help="From which state on the code is 1.")
     ] = "unhealthy",
@@ -111,13 +107,13 @@ def demo(
     backoff_seconds: Annotated[
         float, typer.Option(min=0.01, max=600, help="Wait after the first failed attempt of a step; then it doubles.")
     ] = 1,
-    config: Config = None,
+    config: options.Config = None,
 ) -> int:
     """Run an order shop on DBOS, with its health endpoints beside it, until SIGTERM or Ctrl-C."""
     from tasker_health.cli.demo import DemoOptions, run_demo
 
-    options = DemoOptions(database_url, rate=rate, seed=seed, backoff_seconds=backoff_seconds)
-    return run_demo(_settings(config), options)
+    wanted = DemoOptions(database_url, rate=rate, seed=seed, backoff_seconds=backoff_seconds)
+    return run_demo(_settings(config), wanted)
 
 
 @app.command()
@@ -133,18 +129,18 @@ def top(  # noqa: PLR0913, PLR0917 -- one for each option
     fail_on: Annotated[
         Literal["unhealthy", "degraded"], typer.Option(help="From which state on the code is 1, with --once.")
     ] = "unhealthy",
-    token: Annotated[
-        str | None, typer.Option(help="Bearer token; - reads it, and others on this machine do not see it then.")
-    ] = None,
-    basic: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="User and password; - reads both.")] = None,
-    ca_file: Annotated[str, typer.Option(help="PEM file of the certificates to trust, in place of the system's.")] = "",
-    server_name: Annotated[str, typer.Option(help="Name that the certificate must have.")] = "",
-    insecure: Annotated[bool, typer.Option("--insecure", help="Trust any certificate.")] = False,
-    config: Config = None,
+    token: options.Token = None,
+    basic: options.Basic = None,
+    ca_file: options.CaFile = None,
+    server_name: options.ServerName = None,
+    insecure: options.Insecure = False,
+    config: options.Config = None,
 ) -> int:
     """Show the status in a terminal: what is wrong first, and the last hour; it keeps itself up to date."""
+    from tasker_health.cli.credentials import authorization_of
     from tasker_health.cli.top import Manner, run_top
-    from tasker_health.cli.top.target import Trust, authorization_of, target_of
+    from tasker_health.cli.top.target import target_of
+    from tasker_health.cli.trust import Trust
 
     trust = Trust(ca_file=ca_file, server_name=server_name, insecure=insecure)
     target = target_of(url, _settings(config), trust, authorization_of(token, basic))

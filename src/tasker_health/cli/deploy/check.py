@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tasker_health.cli.deploy import app
-from tasker_health.cli.deploy.common import Config
+from tasker_health.cli.options import Config
 from tasker_health.cli.probe import say
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings

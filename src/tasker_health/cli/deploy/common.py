@@ -13,9 +13,6 @@ from tasker_health.deploy import Files
 from tasker_health.deploy.writing import write
 from tasker_health.errors import ConfigurationError
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="TOML file with the settings; TASKER_<GROUP>__<NAME> goes before it.")
-]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder to write into; without it, one file goes to standard output."),

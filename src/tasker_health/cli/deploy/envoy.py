@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tasker_health.cli.deploy import app
-from tasker_health.cli.deploy.common import Config, Force, Listen, Output, RequestTimeout, Servers, hand_over
+from tasker_health.cli.deploy.common import Force, Listen, Output, RequestTimeout, Servers, hand_over
+from tasker_health.cli.options import Config
 
 
 @app.command()

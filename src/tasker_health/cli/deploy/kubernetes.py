@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from tasker_health.cli.deploy import app
-from tasker_health.cli.deploy.common import Config, Force, Output, hand_over
+from tasker_health.cli.deploy.common import Force, Output, hand_over
+from tasker_health.cli.options import Config
 
 Form = Annotated[
     Literal["in-app", "sidecar"],

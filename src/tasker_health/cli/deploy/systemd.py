@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from tasker_health.cli.deploy import app
-from tasker_health.cli.deploy.common import Application, Config, Force, Output, hand_over
+from tasker_health.cli.deploy.common import Application, Force, Output, hand_over
+from tasker_health.cli.options import Config
 
 
 @app.command()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tasker_health.cli.options import AsJson, Basic, Config, Headers, Token
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
 from tasker_health.request import Request
@@ -21,10 +20,6 @@ LET_IN, REFUSED, BROKEN = 0, 1, 2
 app = typer.Typer(help="Look at an installation and say what is wrong and what to do.")
 
 _COLOURS = {"passed": "green", "skipped": "dim", "refused": "red", "fault": "red"}
-
-
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with the settings.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -102,11 +97,9 @@ def exporters(
 
 @app.command()
 def access(
-    token: Annotated[
-        str | None, typer.Option(help="Bearer token that the caller sends; - reads it from standard input.")
-    ] = None,
-    basic: Annotated[str | None, typer.Option(metavar="USER:PASSWORD", help="User and password; - reads both.")] = None,
-    header: Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header that is sent.")] = None,
+    token: Token = None,
+    basic: Basic = None,
+    header: Headers = None,
     client: Annotated[str, typer.Option(help="Address that the caller comes from.")] = "127.0.0.1",
     config: Config = None,
     as_json: AsJson = False,
@@ -116,9 +109,11 @@ def access(
 
     from tasker_health.access.explanation import FAULT, OK, explain
     from tasker_health.access.gate import Gate
+    from tasker_health.cli.credentials import headers_of
 
     settings = load_settings(config)
-    request = Request("GET", f"{settings.server.prefix}/health/status", _headers(token, basic, header or []), client)
+    sent = [(name.lower().encode(), value.encode()) for name, value in headers_of(token, basic, header or [])]
+    request = Request("GET", f"{settings.server.prefix}/health/status", sent, client)
     found = asyncio.run(explain(Gate(settings), request))
     if as_json:
         print(msgspec.json.encode(found).decode(), flush=True)
@@ -127,37 +122,16 @@ def access(
     return {OK: LET_IN, FAULT: BROKEN}.get(found.code, REFUSED)
 
 
-def _headers(token: str | None, basic: str | None, headers: list[str]) -> list[tuple[bytes, bytes]]:
-    """Return what the caller sends.
-
-    Raises:
-        ConfigurationError: A header has no name.
-    """
-    pairs = []
-    if token is not None:
-        pairs.append((b"authorization", b"Bearer " + _given(token).encode()))
-    if basic is not None:
-        pairs.append((b"authorization", b"Basic " + base64.b64encode(_given(basic).encode())))
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon or not name.strip():
-            raise ConfigurationError("--header: no name and value; write it as 'x-api-key: ...'")
-        pairs.append((name.strip().lower().encode(), value.strip().encode()))
-    return pairs
-
-
-def _given(value: str) -> str:
-    """Return *value*, or the first line of standard input for `-`: what is typed on a command line others can see."""
-    return typer.get_text_stream("stdin").readline().rstrip("\r\n") if value == "-" else value
-
-
 def _print(found: Explanation) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from tasker_health.cli.doctor.findings import in_a_cell
+
     table = Table("step", "outcome", "why", box=None)
     for step in found.steps:
-        table.add_row(step.name, f"[{_COLOURS[step.outcome]}]{step.outcome}[/]", step.words)
+        # The caller names himself, in his token too: no markup of his is obeyed.
+        table.add_row(in_a_cell(step.name), in_a_cell(step.outcome, _COLOURS[step.outcome]), in_a_cell(step.words))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(f"the status answers {found.code}")

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from tasker_health.cli.options import Basic, CaFile, Config, Headers, Insecure, ServerName, Token
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
 
@@ -49,27 +50,26 @@ def load_test(  # noqa: PLR0913, PLR0917 -- each is an option of the command lin
     table_percentile: Annotated[float, typer.Option(help="What the guide's table is held against.")] = 50,
     report: Annotated[Literal["text", "json", "html"], typer.Option(help="Form of the report.")] = "text",
     output: Annotated[Path | None, typer.Option(help="File for the report; the text is printed besides.")] = None,
-    token: Annotated[str | None, typer.Option(help="Bearer token for status; - reads it from standard input.")] = None,
-    basic: Annotated[
-        str | None, typer.Option(metavar="USER:PASSWORD", help="User and password for status; - reads both.")
-    ] = None,
-    header: Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A header for status.")] = None,
-    ca_file: Annotated[str | None, typer.Option(help="PEM file of the certificates to trust.")] = None,
-    server_name: Annotated[str | None, typer.Option(help="Name that the certificate must have.")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Trust any certificate.")] = False,
+    token: Token = None,
+    basic: Basic = None,
+    header: Headers = None,
+    ca_file: CaFile = None,
+    server_name: ServerName = None,
+    insecure: Insecure = False,
     is_own: Annotated[
         bool, typer.Option("--i-own-this-host", help="Ask a host that is not this machine; you answer for it.")
     ] = False,
-    config: Annotated[Path | None, typer.Option("--config", help="TOML file with the settings.")] = None,
+    config: Config = None,
 ) -> int:
     """Ask live, ready and status as many do, and say whether they are as fast as promised; exit 0, 1 or 2."""
     if importlib.util.find_spec("aiohttp") is None:
         raise ConfigurationError("load-test asks by aiohttp, which is not here: pip install 'tasker-health[load-test]'")
+    from tasker_health.cli.credentials import headers_of
     from tasker_health.cli.load_test import command
-    from tasker_health.cli.load_test.credentials import credentials
     from tasker_health.cli.load_test.marks import terms_of
     from tasker_health.cli.load_test.plan import Options, plan_of
-    from tasker_health.cli.load_test.target import Trust, base_of
+    from tasker_health.cli.load_test.target import base_of
+    from tasker_health.cli.trust import Trust
 
     plan = plan_of(
         Options(rate, concurrency, duration, requests, endpoints, timeout, warm_up, kept_alive=keep_alive, guide=guide)
@@ -79,7 +79,7 @@ def load_test(  # noqa: PLR0913, PLR0917 -- each is an option of the command lin
         plan,
         terms_of(mark or [], promise_percentile, table_percentile),
         Trust(ca_file, server_name, insecure),
-        credentials(token, basic, header or []),
+        dict(headers_of(token, basic, header or [])),
         is_own=is_own,
         form=report,
         output=output,

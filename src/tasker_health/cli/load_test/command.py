@@ -20,9 +20,10 @@ from tasker_health.cli.load_test.page import page_of
 from tasker_health.cli.load_test.plan import Plan
 from tasker_health.cli.load_test.progress import shown
 from tasker_health.cli.load_test.run import Run, carry_out, look_first
-from tasker_health.cli.load_test.target import Base, Trust, addresses_of, reached
+from tasker_health.cli.load_test.target import Base, addresses_of, reached
 from tasker_health.cli.load_test.text import text_of
 from tasker_health.cli.probe import say
+from tasker_health.cli.trust import Trust
 from tasker_health.errors import ConfigurationError
 from tasker_health.reasons import words_of
 

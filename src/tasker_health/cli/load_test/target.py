@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from tasker_health.cli.serve import is_loopback
+from tasker_health.cli.trust import own_server
 from tasker_health.deadline import in_thread, within
 from tasker_health.errors import ConfigurationError
 from tasker_health.settings import Settings
@@ -47,31 +48,6 @@ class Base:
         return f"http{'s' if self.secure else ''}://{self.authority}{self.path}"
 
 
-@dataclass(frozen=True)
-class Trust:
-    """Whom to take for the server, for https; the words are those of `probe`."""
-
-    ca_file: str | None = None
-    server_name: str | None = None
-    insecure: bool = False
-
-    def context(self) -> ssl.SSLContext:
-        """Return what verifies the server.
-
-        Raises:
-            ConfigurationError: The file holds no certificates.
-        """
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ValueError) as error:
-            words = "no certificate as PEM" if isinstance(error, ssl.SSLError) else str(getattr(error, "strerror", ""))
-            raise ConfigurationError(f"--ca-file {self.ca_file}: {words}; name a file with certificates") from None
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
-
 def bracketed(host: str) -> str:
     """Return *host* as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
@@ -84,11 +60,7 @@ def base_of(url: str | None, settings: Settings) -> Base:
         ConfigurationError: It is no such URL, or holds what would be in every report.
     """
     if url is None:
-        server = settings.server
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host.strip("[]"), server.host.strip("[]"))  # noqa: S104 -- listens
-        if not server.port:
-            raise ConfigurationError("server.port = 0: any free one, so it is not known; give the URL")
-        return Base(server.tls_certificate_file is not None, host, server.port, f"{server.prefix}/health")
+        return Base(*own_server(settings))
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -106,7 +78,7 @@ def _require_plain(url: str, parts: SplitResult) -> None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or not is_clean:
         raise ConfigurationError(f"{_shown(url)}: allowed is the base of the endpoints, such as {_EXAMPLE}")
     if parts.query or parts.fragment:
-        raise ConfigurationError(f"{_shown(url.partition('?')[0])}: without ? and #; such as {_EXAMPLE}")
+        raise ConfigurationError(f"{_shown(url)}: without ? and #; such as {_EXAMPLE}")
     last = parts.path.rstrip("/").rpartition("/")[2]
     if last in {"live", "ready", "status"}:
         raise ConfigurationError(
@@ -115,7 +87,8 @@ def _require_plain(url: str, parts: SplitResult) -> None:
 
 
 def _shown(url: str) -> str:
-    return repr(url[:200])
+    """Return *url* for people, without what may be a password before an @, or a token after a ?."""
+    return repr(url.rpartition("@")[2].partition("?")[0].partition("#")[0][:200])
 
 
 async def addresses_of(base: Base, *, is_own: bool) -> list[str]:

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from tasker_health.cli.load_test.asking import fault_of, judged
-from tasker_health.cli.load_test.credentials import credentials
 from tasker_health.cli.load_test.figures import figures_of
 from tasker_health.cli.load_test.marks import MARKS, MISSED, PASSED, UNKNOWN, Terms, terms_of, verdicts
 from tasker_health.cli.load_test.page import page_of
@@ -151,17 +150,3 @@ def test_what_is_reported_is_plain_json_with_a_version():
     assert found["version"] == 1
     assert [each["fault"] for each in found["slowest"]] == list(reversed(FAULT_WORDS))[:10]
     assert all(words in text_of(found) for words in FAULT_WORDS.values())
-
-
-@pytest.mark.parametrize("header", ["x", ": y", "x y: z", "x: a\r\nb: c", "x: ä"])
-def test_a_header_that_cannot_be_sent_is_refused_without_its_value(header):
-    """It may be a secret."""
-    with pytest.raises(ConfigurationError) as caught:
-        credentials(None, None, [header])
-    assert "a\r\nb" not in str(caught.value)
-
-
-def test_credentials_are_headers():
-    """A token, or a user and a password, and whatever else."""
-    assert credentials("t", None, ["X-Key: k"]) == {"Authorization": "Bearer t", "X-Key": "k"}
-    assert credentials(None, "u:p", []) == {"Authorization": "Basic dTpw"}

@@ -1,13 +1,11 @@
 """Who is asked, and how."""
 
-import base64
-import io
-
 import pytest
 
 import canary
 from fakes import settings_of
-from tasker_health.cli.top.target import Trust, authorization_of, target_of
+from tasker_health.cli.top.target import target_of
+from tasker_health.cli.trust import Trust
 from tasker_health.errors import ConfigurationError
 
 
@@ -66,32 +64,19 @@ def test_a_password_in_a_url_is_refused_and_not_repeated():
     assert secret not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["http://h/?token={}", "http://h/x#{}", "http://u:{}@h:port/"])
+def test_a_url_that_is_none_is_told_without_its_secrets(url):
+    """What stands before an @ or after a ? may be one."""
+    secret = canary.secret("url")
+    with pytest.raises(ConfigurationError) as caught:
+        asked(url.format(secret))
+    assert secret not in str(caught.value)
+
+
 def test_any_port_cannot_be_guessed():
     """The message says where to look."""
     with pytest.raises(ConfigurationError, match=r"server\.port = 0"):
         asked(server={"port": 0})
-
-
-def test_a_token_is_read_from_standard_input(monkeypatch):
-    """The first line of it, for `-`."""
-    secret = canary.secret("token")
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{secret}\nmore\n"))
-    assert authorization_of("-", None) == f"Bearer {secret}"
-
-
-def test_a_user_is_sent_as_basic():
-    """With a password that has a colon, too."""
-    assert authorization_of(None, "ann:a:b") == f"Basic {base64.b64encode(b'ann:a:b').decode()}"
-
-
-@pytest.mark.parametrize(
-    ("token", "basic"),
-    [("a", "b:c"), ("", None), ("a b", None), ("é", None), ("a\r\nX: y", None), (None, "ann"), ("x" * 5000, None)],
-)
-def test_what_cannot_be_sent_is_said(token, basic):
-    """In one line, without what was given."""
-    with pytest.raises(ConfigurationError, match=r"--(token|basic)"):
-        authorization_of(token, basic)
 
 
 def test_a_file_without_certificates_is_said(tmp_path):
