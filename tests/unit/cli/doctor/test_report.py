@@ -1,38 +1,54 @@
-"""What the doctor prints where nobody reads to the end, as in `tasker-health doctor | head -1`: the code is told."""
+"""What a doctor prints: all of it, and nothing that a terminal obeys."""
 
 from __future__ import annotations
 
-import os
-import sys
+import json
+import time
 
+import jwt
 import pytest
+from typer.testing import CliRunner
 
-from tasker_health.cli.doctor.findings import Finding, tell, warning
+from canary import secret
+from tasker_health.cli.doctor import app
+from tasker_health.cli.doctor.findings import Finding, tell
 from tasker_health.cli.doctor.report import report_of, tell_report
+
+HOSTILE = "a\x1b[2J\x1b]0;owned\x07\x9b31m\u202eb[red]c"
 
 
 @pytest.fixture
-def closed(monkeypatch):
-    """Let standard output be a pipe whose reader has gone."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as stream:
-        monkeypatch.setattr(sys, "stdout", stream)
-        yield
+def found():
+    """A finding of what a database, a cache or a service has named."""
+    return [Finding(what=f"what {HOSTILE}", measured=f"measured {HOSTILE}", remedy=f"remedy {HOSTILE}", trouble="slow")]
 
 
-WELL = Finding(what="this", measured="well")
-WRONG = warning("this", "wrong", "mend it")
+def test_a_table_shows_what_servers_name_and_obeys_none_of_it(found, capsys, monkeypatch):
+    """Neither of one part nor of the whole walk: no escape, no turned direction, no markup."""
+    monkeypatch.setenv("COLUMNS", "400")
+    tell(found, as_json=False)
+    tell_report(report_of(found), as_json=False)
+    told = capsys.readouterr().out
+    assert all(line.isprintable() for line in told.splitlines()), told
+    assert told.count("[red]c") >= 2 * 3
+    assert "measured a?[2J?]0;owned??31m?b" in told
 
 
-@pytest.mark.parametrize(("finding", "code"), [(WELL, 0), (WRONG, 1)])
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_pipe_that_closes_changes_no_code(closed, finding, code, as_json):
-    """Neither of the walk nor of one part: what is well stays 0, where Rich by itself would end with 1."""
-    assert tell([finding], as_json=as_json) == code
+def test_json_says_the_very_names(found, capsys):
+    """A program gets them as they are."""
+    tell_report(report_of(found), as_json=True)
+    assert json.loads(capsys.readouterr().out)["findings"][0]["what"] == f"what {HOSTILE}"
 
 
-@pytest.mark.parametrize(("finding", "code"), [(WELL, 0), (WRONG, 1)])
-def test_a_walk_in_a_pipe_that_closes_tells_its_code(closed, finding, code):
-    """The same of the table of the whole walk."""
-    assert tell_report(report_of([finding]), as_json=False) == code
+@pytest.mark.parametrize("name", ["a[/b]c", "[red]x[@click=app.bell]y"])
+def test_what_a_caller_calls_himself_is_shown_and_not_obeyed(name, tmp_path):
+    """His token says it: neither markup nor an end of it that has no beginning."""
+    key = secret("doctor-jwt-key-of-at-least-32-bytes")
+    config = tmp_path / "health.toml"
+    config.write_text(
+        f'[auth]\nauthentication_enabled = true\nauthenticator_class = "jwt"\n'
+        f'[auth.jwt]\nalgorithms = ["HS256"]\nkey = "{key}"\n[health]\nstatus_requires_authentication = true\n'
+    )
+    token = jwt.encode({"sub": name, "exp": int(time.time()) + 600}, key, algorithm="HS256")
+    told = CliRunner().invoke(app, ["access", "--token", token, "--config", str(config)])
+    assert f"knows the caller as {name}" in told.stdout
