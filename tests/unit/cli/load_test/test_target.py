@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+import canary
 from tasker_health.cli.load_test.target import Base, addresses_of, base_of
 from tasker_health.errors import ConfigurationError
 from tasker_health.settings import ServerSettings, Settings
@@ -60,6 +61,21 @@ def test_a_password_in_the_url_is_refused_and_not_shown():
     with pytest.raises(ConfigurationError) as caught:
         base_of("http://ops:hidden-word@127.0.0.1/x", Settings())
     assert "hidden-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://ops:{}@127.0.0.1:port/x", "http://ops:{}@[::1/x", "http://ops:a/{}@127.0.0.1/x", "ftp://o:{}@[::1]/"),
+        *("ftp://127.0.0.1/x?token={}", "http://127.0.0.1:0/x#{}", "http://127.0.0.1:port/x?token={}"),
+    ],
+)
+def test_a_url_that_is_none_is_told_without_its_secrets(url):
+    """A password with a slash makes it none, and so does a port that is a word."""
+    secret = canary.secret("url")
+    with pytest.raises(ConfigurationError) as caught:
+        base_of(url.format(secret), Settings())
+    assert secret not in str(caught.value)
 
 
 @pytest.mark.parametrize("addresses", [("127.0.0.1",), ("127.0.0.1", "::1"), ("127.9.9.9",), ("::ffff:127.0.0.1",)])
