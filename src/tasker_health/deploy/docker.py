@@ -58,7 +58,7 @@ def environment(plan: Plan, settings: Settings) -> Environment:
         SettingsError: A setting cannot be said by a variable.
     """
     told = environment_of(settings, plan)
-    hosts = {"TASKER_SERVER__HOST": "0.0.0.0"}  # noqa: S104 -- of the container  # nosec B104
+    hosts = {"TASKER_SERVER__HOST": "0.0.0.0"}  # noqa: S104 -- of the container
     if plan.guard_port is not None:
         hosts["TASKER_GUARD__HOST"] = hosts["TASKER_SERVER__HOST"]
     return replace(told, variables={**hosts, **told.variables})

@@ -34,7 +34,7 @@ def render(plan: Plan, servers: Sequence[Backend], proxy: Proxy) -> Files:
         plan=plan,
         servers=servers,
         named=any(server.is_named for server in servers),
-        listen_host=host or "0.0.0.0",  # noqa: S104 -- a balancer is for everybody  # nosec B104
+        listen_host=host or "0.0.0.0",  # noqa: S104 -- a balancer is for everybody
         listen_port=port,
         request_timeout_seconds=round(proxy.request_timeout_seconds, 3),  # it takes nine digits at most
         slow_start_seconds=SLOW_START_SECONDS,
