@@ -15,9 +15,10 @@ from loop import in_loop
 from server import free_port
 from tasker_health.cli.doctor import probes as doctor_probes
 from tasker_health.cli.doctor.findings import Verdict
-from tasker_health.cli.doctor.probes import examine_probes, look
+from tasker_health.cli.doctor.probes import examine_probes, look, visited
+from tasker_health.cli.doctor.walk import Visit
 from tasker_health.cli.probe_asking import ask
-from tasker_health.loading import load_settings
+from tasker_health.loading import Origins, load_settings
 
 READY = b"HTTP/1.1 200 OK\r\n\r\n{}"
 MANIFEST = """\
@@ -158,3 +159,27 @@ def test_the_manifests_that_are_given_are_judged_too(monkeypatch, tmp_path, caps
     _, code = found_of(monkeypatch, [str(tmp_path / "notes")])
     assert code == 2
     assert "of no kind" in capsys.readouterr().err
+
+
+def walked(*manifests, **health):
+    """Return what the walk finds with *manifests*."""
+    visit = Visit(settings_of(health=health), Origins(), manifests=tuple(map(str, manifests)))
+    return asyncio.run(visited(visit))
+
+
+def test_the_walk_tells_a_manifest_that_cannot_be_read_first(tmp_path):
+    """One that is not there, and one that is none; each is an error that names its file."""
+    (tmp_path / "notes").write_text("milk")
+    found = walked(tmp_path / "absent.yaml", tmp_path / "notes")
+    assert [each.verdict for each in found[:2]] == [Verdict.ERROR] * 2
+    assert str(tmp_path / "absent.yaml") in found[0].measured
+    assert str(tmp_path / "notes") in found[1].measured
+
+
+def test_the_walk_calls_an_error_what_no_probe_gets_its_answer_against(tmp_path):
+    """A loopback bind, where a container asks; without manifests nobody is known who waits less."""
+    (tmp_path / "pod.yaml").write_text(MANIFEST)
+    (fault,) = [each for each in walked(tmp_path / "pod.yaml") if each.verdict is Verdict.ERROR]
+    assert (fault.what, fault.measured.partition(":")[0]) == (f"{tmp_path}/pod.yaml:8", "loopback")
+    deadline = rows(walked(readiness_timeout_seconds=4))["deadline"]
+    assert deadline[0] is Verdict.NOTE
