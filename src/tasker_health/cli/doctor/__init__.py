@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tasker_health.cli.options import AsJson, Basic, Config, Headers, Token
+from tasker_health.cli.probe import forget
 from tasker_health.errors import ConfigurationError
 from tasker_health.loading import load_settings
 from tasker_health.request import Request
@@ -115,23 +117,26 @@ def access(
     sent = [(name.lower().encode(), value.encode()) for name, value in headers_of(token, basic, header or [])]
     request = Request("GET", f"{settings.server.prefix}/health/status", sent, client)
     found = asyncio.run(explain(Gate(settings), request))
-    if as_json:
-        print(msgspec.json.encode(found).decode(), flush=True)
-    else:
-        _print(found)
+    try:
+        if as_json:
+            print(msgspec.json.encode(found).decode(), flush=True)
+        else:
+            _print(found)
+    except OSError:  # nobody reads it; the code tells all the same
+        forget(sys.stdout)
     return {OK: LET_IN, FAULT: BROKEN}.get(found.code, REFUSED)
 
 
 def _print(found: Explanation) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    from tasker_health.cli.console import Told
     from tasker_health.cli.doctor.findings import in_a_cell
 
     table = Table("step", "outcome", "why", box=None)
     for step in found.steps:
         # The caller names himself, in his token too: no markup of his is obeyed.
         table.add_row(in_a_cell(step.name), in_a_cell(step.outcome, _COLOURS[step.outcome]), in_a_cell(step.words))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Told(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(f"the status answers {found.code}")
