@@ -10,11 +10,14 @@ import socket
 import subprocess
 import sys
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
 import canary
+from faulty_proxy import FaultyProxy
 from installation import doctor
+from issuer import issuer, jwk
 from served import served
 from server import free_port, wait_until
 from tasker_health.access.hashing import new_token, stored_token
@@ -156,13 +159,6 @@ FAULTS = [
         WARNED,
     ),
     Fault(
-        "keys that cannot be fetched",
-        {**JWT, "TASKER_AUTH__JWT__JWKS_URL": f"https://{DEAD}/keys"},
-        *("access", "auth.jwt.jwks_url", "no keys to verify tokens with", "put it right"),
-        {"TASKER_AUTH__JWT__JWKS_URL": "", "TASKER_AUTH__JWT__ALGORITHMS": "HS256"}
-        | {"TASKER_AUTH__JWT__KEY": canary.secret("shared") * 2},
-    ),
-    Fault(
         "a status for everybody",
         {"TASKER_SERVER__HOST": "0.0.0.0"},
         *("access", "status", "for everybody who reaches 0.0.0.0", "server.host = 127.0.0.1"),
@@ -220,6 +216,24 @@ def test_a_fault_of_the_settings_is_found_first_and_mended_as_it_says(fault, loo
     assert fault.remedy in first["remedy"], first
     assert first["trouble"] == fault.trouble
     well(look({name: value for name, value in {**fault.wrong, **fault.right}.items() if value}))
+
+
+def test_keys_that_cannot_be_fetched_are_named_and_well_when_their_server_is_back(look, tmp_path):
+    """Nobody is at fault but whom the setting names: once it listens again, there is nothing to change."""
+    with issuer(tmp_path) as (running, authority), FaultyProxy(urlsplit(running.url).port) as proxy:
+        running.serve(jwk("RS256", "one"))
+        away = urlsplit(running.url)._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
+        wrong = {**JWT, "TASKER_AUTH__JWT__JWKS_URL": away, "TASKER_AUTH__JWT__JWKS_CA_FILE": authority}
+        wrong["TASKER_AUTH__TIMEOUT_SECONDS"] = "30"
+        proxy.set("refuse")
+        first = found(look(wrong), "access", "auth.jwt.jwks_url")
+        assert "no keys to verify tokens with" in first["measured"]
+        assert "see to it that auth.jwt.jwks_url can be read" in first["remedy"]
+        assert first["trouble"] == "authorization errors"
+        assert running.fetches == 0
+        proxy.set("pass")
+        well(look(wrong))
+        assert running.fetches
 
 
 def test_a_token_file_that_cannot_be_read_is_named(look, tmp_path):
