@@ -19,7 +19,7 @@ from tasker_health.web.render import CACHE_CONTROL
 
 DOCS = Path(__file__).parents[2] / "docs"
 TUNING = (DOCS / "tuning.md").read_text()
-COMMANDS = (DOCS / "commands.md").read_text()
+DOCTOR = (DOCS / "doctor.md").read_text()
 DEFAULTS = re.findall(r"^\| `(\w+)\.(\w+)` \| [^|]+ \| `?([^|`]+)`? \|", TUNING, re.MULTILINE)
 
 
@@ -97,7 +97,7 @@ def test_the_rows_of_doctor_cache_are_explained(redis_server):
     """Those that are shown, and those of the table, are the ones that the command prints."""
     done = run("doctor", "cache", TASKER_CACHE__URL=redis_server.url, TASKER_CACHE__TIMEOUT_SECONDS="60")
     printed = {line[:14].strip() for line in done.stdout.splitlines()} - {"", "what"}
-    text = section(COMMANDS, "## doctor cache")
+    text = section(DOCTOR, "## doctor cache")
     explained = {name for cells in rows(text) for name in cells[0].split(", ")} - {"entry of a source"}
     shown = {line[:17].strip() for line in text.split("```")[1].splitlines()[2:]} - {"", "what", "entry of orders"}
     assert printed == explained == shown

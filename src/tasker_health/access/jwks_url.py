@@ -105,12 +105,18 @@ def keys_of_url(settings: JwtSettings, timeout_seconds: float) -> RefreshedKeys:
     source = JwksUrl(url, settings.jwks_ca_file, settings.algorithms, _SHARE * timeout_seconds)
     return RefreshedKeys(
         source.load,
-        redacted(url),
+        _shown(url),
         max_age_seconds=settings.jwks_max_age_seconds,
         cooldown_seconds=settings.jwks_cooldown_seconds,
         timeout_seconds=timeout_seconds,
         kept_seconds=max(KEPT_SECONDS, settings.jwks_max_age_seconds),
     )
+
+
+def _shown(url: str) -> str:
+    """Return *url* for the log: whatever stands in its query may be a secret."""
+    address, has_query, _ = redacted(url).partition("?")
+    return f"{address}?***" if has_query else address
 
 
 def _host(url: str) -> str:

@@ -33,6 +33,7 @@ from issuer import (
     token,
 )
 from tasker_health.access import PERMISSION
+from tasker_health.access.jwks_url import keys_of_url
 from tasker_health.access.jwt import JwtAuthenticator
 from tasker_health.access.principal import Principal
 from tasker_health.access.ready_made import authenticators_of
@@ -573,6 +574,14 @@ def test_a_user_in_the_address_is_refused_and_not_printed():
     with pytest.raises(SettingsError) as caught:
         authenticator_of(key=None, jwks_url=f"https://user:{password}@issuer.example/")
     assert password not in str(caught.value)
+
+
+def test_the_query_of_the_address_is_never_told():
+    """Whatever stands there may be a secret, by any name: who looks at the keys is told the rest."""
+    signature = canary.secret("jwks-query")
+    group = {"algorithms": "RS256", "jwks_url": f"https://issuer.example/keys?sig={signature}"}
+    keys = keys_of_url(settings_of(auth={"jwt": group}).auth.jwt, 1)
+    assert keys._place == "https://issuer.example/keys?***"
 
 
 @pytest.mark.parametrize("what", ["private key", "certificate"])
