@@ -19,7 +19,9 @@ if TYPE_CHECKING:  # every command reads this module; only this one needs the re
 
 LET_IN, REFUSED, BROKEN = 0, 1, 2
 
-app = typer.Typer(help="Look at an installation and say what is wrong and what to do.")
+app = typer.Typer(
+    help="Look at an installation, or one part of it, and say what to do; exit 0 (well), 1 (warnings) or 2 (errors)."
+)
 
 _COLOURS = {"passed": "green", "skipped": "dim", "refused": "red", "fault": "red"}
 
@@ -34,7 +36,7 @@ def everything(
     ] = None,
     part: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Look at this part only.")] = None,
 ) -> int:
-    """Look at everything and say first what is worst; exit 0 (well), 1 (change something) or 2 (it does not work)."""
+    """Look at everything and say first what is worst."""
     if context.invoked_subcommand is not None:
         if config is not None or as_json or manifest or part:
             raise ConfigurationError(f"doctor: write the options after {context.invoked_subcommand}")

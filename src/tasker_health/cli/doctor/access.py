@@ -136,17 +136,17 @@ def _permitted(settings: Settings, gate: Gate) -> list[Finding]:
         role = next(iter(caller.roles), "")
         more = f" and {len(lacking) - 1} more are" if lacking[1:] else " is"
         measured = f"nobody can read the status: {key}{more} refused (403)"
-        return [error(f"auth.roles.{role}" if role else f"{key}.roles", _lacks(role, measured), _grant(role))]
+        return [error(f"auth.roles.{role}" if role else f"{key}.roles", _lacks(role, measured), _grant(auth, role))]
     if not granting:
         names = next(iter(auth.roles), "")
-        return [error("auth.roles", f"no role has {PERMISSION}: everybody is refused (403)", _grant(names))]
+        return [error("auth.roles", f"no role has {PERMISSION}: everybody is refused (403)", _grant(auth, names))]
     for key, caller in lacking:
         role = next(iter(caller.roles), "")
         what = f"{key}.roles" if not role else f"auth.roles.{role}"
-        found.append(warning(what, _lacks(role, f"{key} is refused (403)"), _grant(role)))
+        found.append(warning(what, _lacks(role, f"{key} is refused (403)"), _grant(auth, role)))
     told = {each.what for each in found}
     idle = [f"auth.roles.{name}" for name in empty if f"auth.roles.{name}" not in told]
-    found += [warning(each, "permits nothing", _grant(each.removeprefix("auth.roles."))) for each in idle]
+    found += [warning(each, "permits nothing", _grant(auth, each.removeprefix("auth.roles."))) for each in idle]
     return found or [Finding(what="roles", measured=f"{', '.join(granting)}: may read the status")]
 
 
@@ -154,10 +154,12 @@ def _lacks(role: str, consequence: str) -> str:
     return f"{f'lacks {PERMISSION}' if role else 'no role'}: {consequence}"
 
 
-def _grant(role: str) -> str:
+def _grant(auth: AuthSettings, role: str) -> str:
     if not role:
         return f"give a role in auth.roles that has {PERMISSION}"
-    return f"TASKER_AUTH__ROLES__{role.upper()}__PERMISSIONS={PERMISSION}"
+    had = auth.roles[role].permissions if role in auth.roles else ()
+    # The variable is laid over the file: what the role has is kept.
+    return f"TASKER_AUTH__ROLES__{role.upper()}__PERMISSIONS={','.join([*had, PERMISSION])}"
 
 
 def _callers(auth: AuthSettings) -> Iterable[tuple[str, CallerSettings]]:

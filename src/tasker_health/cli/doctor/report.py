@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +12,13 @@ from tasker_health import __version__
 from tasker_health.cli.doctor.findings import COLOURS, Finding, Verdict, code_of, in_a_cell
 from tasker_health.cli.doctor.walk import worst_first
 from tasker_health.cli.probe import forget
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+_LEAST_COLUMNS = 70
+"""On a narrower terminal five columns are a syllable each: what was found stands in lines then."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,16 +70,29 @@ def _count(findings: Sequence[Finding], verdict: Verdict) -> str:
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    from rich.table import Table
-
     from tasker_health.cli.console import Told
+
+    console = Told(highlight=False, soft_wrap=False)
+    if console.width < _LEAST_COLUMNS:
+        for each in findings:
+            console.print(in_a_cell(f"{each.verdict}: {each.part}, {each.what}", COLOURS[each.verdict]))
+            for words in filter(None, (_measured(each), each.remedy)):
+                console.print(in_a_cell(f"  {words}"))
+    else:
+        console.print(_table(findings))
+    for line in summary(findings):
+        console.print(in_a_cell(line))
+
+
+def _measured(found: Finding) -> str:
+    return f"{found.trouble}: {found.measured}" if found.trouble else found.measured
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    from rich.table import Table
 
     table = Table("part", "what", "measured", "verdict", "remedy", box=None, padding=(0, 2, 0, 0))
     for each in findings:
-        measured = f"{each.trouble}: {each.measured}" if each.trouble else each.measured
-        part, what, seen, remedy = map(in_a_cell, (each.part, each.what, measured, each.remedy))
+        part, what, seen, remedy = map(in_a_cell, (each.part, each.what, _measured(each), each.remedy))
         table.add_row(part, what, seen, in_a_cell(each.verdict, COLOURS[each.verdict]), remedy)
-    console = Told(highlight=False, soft_wrap=False)
-    console.print(table)
-    for line in summary(findings):
-        console.print(in_a_cell(line))
+    return table

@@ -11,7 +11,7 @@ import canary
 from fakes import settings_of
 from tasker_health.access import PERMISSION, BaseCoordinator
 from tasker_health.access.hashing import new_token, stored_token
-from tasker_health.cli.doctor.access import look
+from tasker_health.cli.doctor.access import _grant, look
 from tasker_health.cli.doctor.findings import Verdict
 from tasker_health.cli.doctor.walk import Visit
 from tasker_health.errors import AuthenticationError
@@ -76,6 +76,12 @@ def test_whom_the_switches_let_in_is_told():
     assert [each.measured for each in asked] == ["for everybody who is known", "401: not let in"]
     unasked = {each.what: each for each in rows(**known)}
     assert "nobody is asked for any" in unasked["authentication"].measured
+
+
+def test_the_remedy_keeps_what_a_role_has():
+    """The variable takes the place of the whole list: without what is there, mending one thing would break another."""
+    auth = settings_of(auth={"roles": {"reader": {"permissions": ["orders:index"]}}}).auth
+    assert _grant(auth, "reader") == f"TASKER_AUTH__ROLES__READER__PERMISSIONS=orders:index,{PERMISSION}"
 
 
 def test_a_role_that_grants_nothing_is_told_once():

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from canary import secret
 from tasker_health.cli.doctor import app
-from tasker_health.cli.doctor.findings import Finding, tell
+from tasker_health.cli.doctor.findings import Finding, error, tell
 from tasker_health.cli.doctor.report import report_of, tell_report
 
 HOSTILE = "a\x1b[2J\x1b]0;owned\x07\x9b31m\u202eb[red]c"
@@ -32,6 +32,13 @@ def test_a_table_shows_what_servers_name_and_obeys_none_of_it(found, capsys, mon
     assert all(line.isprintable() for line in told.splitlines()), told
     assert told.count("[red]c") >= 2 * 3
     assert "measured a?[2J?]0;owned??31m?b" in told
+
+
+def test_a_narrow_terminal_gets_lines_in_place_of_columns(capsys, monkeypatch):
+    """What to do is read as it stands, and what was found is no syllable a line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    tell_report(report_of([error("url", "refused", "start the server")]), as_json=False)
+    assert capsys.readouterr().out.splitlines()[:3] == ["error: , url", "  refused", "  start the server"]
 
 
 def test_json_says_the_very_names(found, capsys):
