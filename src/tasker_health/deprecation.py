@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tasker_health.errors import SettingsError
 
-logger = logging.getLogger("tasker_health")
+log = logging.getLogger(__name__)
 
 Path = tuple[str, ...]
 
@@ -59,7 +59,7 @@ def with_new_names(values: dict[str, Any], origins: dict[Path, str], renamed: Ma
             raise SettingsError(spelt, "set", f"is the old name of {called}, which is set too; keep {called}")
         below[new.path[-1]] = value
         origins[new.path] = spelt
-        logger.warning("%s is now called %s; its old name ends with version %s", spelt, called, new.ends_with)
+        log.warning("%s is now called %s; its old name ends with version %s", spelt, called, new.ends_with)
     return values
 
 

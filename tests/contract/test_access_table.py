@@ -143,7 +143,10 @@ def check_cell(place, method, code, found, credentials):
         return
     assert int(names["content-length"]) == len(body)
     assert ("www-authenticate" in names) == (code == 401)
-    if code != 200:
+    if code != 200 and place == "page":
+        assert names["content-type"].startswith("text/html")
+        assert {401: b"Not signed in", 403: b"Not permitted"}[code] in body
+    elif code != 200:
         error = json.loads(body)
         assert error["error"] == {401: "Unauthorized", 403: "Forbidden"}[code]
         assert set(error) == {"error", "message"}
