@@ -133,8 +133,8 @@ FAULTS = [
         "a role without the status",
         {**LOCKED, "TASKER_AUTH__ROLES__READER__PERMISSIONS": "orders:read"},
         *("access", "auth.roles.reader", "auth.tokens.grafana"),
-        f"TASKER_AUTH__ROLES__READER__PERMISSIONS={PERMISSION}",
-        {"TASKER_AUTH__ROLES__READER__PERMISSIONS": PERMISSION},
+        f"TASKER_AUTH__ROLES__READER__PERMISSIONS=orders:read,{PERMISSION}",
+        {"TASKER_AUTH__ROLES__READER__PERMISSIONS": f"orders:read,{PERMISSION}"},
     ),
     Fault(
         "a coordinator that does not import",
