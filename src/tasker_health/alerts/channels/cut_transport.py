@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import ssl
 import threading
@@ -26,6 +27,7 @@ class CutTransport(httpx2.BaseTransport):
     """
 
     def __init__(self, tls: ssl.SSLContext) -> None:
+        tls.sslsocket_class = _Leaving
         self._inner = httpx2.HTTPTransport(verify=tls, trust_env=False)
         self._lock = threading.Lock()
         self._line: socket.socket | None = None
@@ -70,6 +72,20 @@ class CutTransport(httpx2.BaseTransport):
             if is_cut:
                 line.close()
                 raise httpx2.ConnectError("cut")
+
+
+class _Leaving(ssl.SSLSocket):
+    """Is closed when its peer is gone before the handshake: CPython 3.11 leaves it open until it is collected."""
+
+    def getpeername(self) -> Any:
+        """Return who is asked."""
+        try:
+            return super().getpeername()
+        except OSError as error:
+            if self.version() is not None:
+                raise
+            self.close()
+            raise ConnectionResetError(errno.ECONNRESET, "the peer is gone") from error
 
 
 class _Beginning(httpx2.SyncByteStream):
