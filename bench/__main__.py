@@ -21,6 +21,7 @@ from bench import (
     sources,
     start,
     status,
+    workers,
     writers,
 )
 from bench.machine import description
@@ -41,6 +42,7 @@ TABLES: dict[str, Callable[..., Table]] = {
     "fault-peers": fault_peers.measure,
     "sources": sources.measure,
     "writers": writers.measure,
+    "workers": workers.measure,
 }
 ALIASES = {"peers": ["serving"], "faults": ["faults", "fault-peers"], "sources": ["sources", "writers"]}
 FAULTS, SIZED = ALIASES["faults"], ALIASES["sources"]

@@ -16,7 +16,7 @@ pytest_plugins = ["canary", "servers", "caches"]
 # pytest rewrites the modules of a package that has a plugin, and CPython 3.11 may fail to parse in two threads at a
 # time ("AST constructor recursion depth mismatch"). So everything is imported here, before there is a second thread.
 for _each in pkgutil.walk_packages(tasker_health.__path__, "tasker_health."):
-    if not _each.name.endswith((".__main__", ".django.urls")):  # those do something when they are imported
+    if not _each.name.endswith((".__main__", ".django.urls", ".migrations.env")):  # they do something then
         importlib.import_module(_each.name)
 
 # Examples ask real databases on a shared machine: their speed is no property under test. They are the same in each

@@ -1,10 +1,7 @@
-"""From settings to checks and sources: what is named is made, and what cannot be made is said at once."""
+"""From settings to checks: what is named is made, and what cannot be made is said at once."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasker_health.cache.shared import SharedCache
@@ -13,13 +10,11 @@ from tasker_health.checks.cache import CacheCheck
 from tasker_health.clock import Clock
 from tasker_health.errors import SettingsError
 from tasker_health.settings import MigrationsSettings, Settings, SourceSettings
-from tasker_health.sources import Source
+from tasker_health.sources.place import database_at, url_of
 
 if TYPE_CHECKING:
     from tasker_health.checks.migrations import MigrationTool
     from tasker_health.database import Database
-    from tasker_health.sources.dbos import DbosSource
-    from tasker_health.sources.tasker import TaskerSource
 
 _SHARE_OF_CACHE = 0.6
 """Of the deadline of readiness, how much the optional check of the cache may take."""
@@ -37,7 +32,7 @@ def built_in_checks(settings: Settings, databases: list[Database]) -> list[Check
     if settings.database.url is not None:
         from tasker_health.checks.database import DatabaseCheck
 
-        database = _database(settings, settings.database.url.get_secret_value())
+        database = database_at(settings, settings.database.url.get_secret_value())
         databases.append(database)
         writable = settings.database.require_writable
         checks.append(DatabaseCheck(database, require_writable=writable, timeout_seconds=timeout_seconds))
@@ -58,92 +53,6 @@ def cache_checks(settings: Settings, shared: SharedCache, clock: Clock) -> list[
         return []
     seconds = settings.health.readiness_timeout_seconds * _SHARE_OF_CACHE
     return [CacheCheck(shared, timeout_seconds=seconds, clock=clock)]
-
-
-def built_in_sources(settings: Settings) -> Sequence[Source]:
-    """Return the sources that *settings* name, each with a connection of its own.
-
-    Raises:
-        ConfigurationError: A URL is missing, not one, or of a database that the engine does not run on.
-    """
-    sources = []
-    for name, wanted in settings.sources.items():
-        source = _source(settings, name, wanted)
-        source.identity = _identity(settings, wanted, _url_of(settings, name, wanted))
-        sources.append(source)
-    return sources
-
-
-def _database(settings: Settings, url: str) -> Database:
-    from tasker_health.database import Database
-
-    return Database.of(settings.database, url)
-
-
-def _identity(settings: Settings, source: SourceSettings, url: str) -> str:
-    """Return what tells the figures of *source* from those of another one: whose tables, and counted how; no secret."""
-    from sqlalchemy import make_url
-
-    at = make_url(url)
-    what = (
-        *(source.kind, at.get_backend_name(), at.host, at.port, at.database, source.schema_name),
-        *(source.attempts_recorded, source.breakdown, source.most_groups),
-        *(settings.health.metrics_window_seconds, settings.health.stuck_after_seconds),
-    )
-    return hashlib.sha256(repr(what).encode()).hexdigest()[:12]
-
-
-def _source(settings: Settings, name: str, source: SourceSettings) -> DbosSource | TaskerSource:
-    if source.kind == "tasker":
-        return _tasker(settings, name, source)
-    from tasker_health.sources.dbos import DbosSource
-
-    url = _url_of(settings, name, source)
-    return DbosSource(
-        name,
-        _database(settings, url),
-        _counting(settings, source, url),
-        schema=source.schema_name or "dbos",
-        window_seconds=settings.health.metrics_window_seconds,
-        stuck_after_seconds=settings.health.stuck_after_seconds,
-        attempts_recorded=source.attempts_recorded,
-        full_count_timeout_seconds=source.full_count_timeout_seconds,
-    )
-
-
-def _counting(settings: Settings, source: SourceSettings, url: str) -> Database:
-    """Return the database over another connection, on which counting everything may take long."""
-    from tasker_health.database import Database
-
-    return Database.of(settings.database, url, counting_seconds=source.full_count_timeout_seconds)
-
-
-def _tasker(settings: Settings, name: str, source: SourceSettings) -> TaskerSource:
-    from tasker_health.sources.tasker import TaskerSource, Wanted
-
-    url = _url_of(settings, name, source)
-    return TaskerSource(
-        name,
-        _database(settings, url),
-        _counting(settings, source, url),
-        Wanted(
-            schema=source.schema_name or "public",
-            window_seconds=settings.health.metrics_window_seconds,
-            stuck_after_seconds=settings.health.stuck_after_seconds,
-            breakdown=source.breakdown,
-            most_groups=source.most_groups,
-        ),
-        full_count_timeout_seconds=source.full_count_timeout_seconds,
-        checkpoint_file=Path(source.checkpoint_file) if source.checkpoint_file else None,
-        verify=source.verify,
-    )
-
-
-def _url_of(settings: Settings, name: str, source: SourceSettings) -> str:
-    url = source.url or settings.database.url
-    if url is None:
-        raise SettingsError(f"sources.{name}.url", "not set", "set it, or database.url")
-    return url.get_secret_value()
 
 
 def migration_checks(settings: Settings, databases: list[Database]) -> list[Check]:
@@ -213,7 +122,7 @@ def _dbos_schemas(settings: Settings, databases: list[Database]) -> list[tuple[M
     wanted = settings.migrations
     schemas: list[tuple[MigrationTool, Database]] = []
     for name, source in (_dbos_sources(settings) or {"dbos": SourceSettings(kind="dbos")}).items():
-        url = wanted.url.get_secret_value() if wanted.url else _url_of(settings, name, source)
+        url = wanted.url.get_secret_value() if wanted.url else url_of(settings, name, source)
         database = _shared_database(settings, url, databases)
         tool = DbosTool(KNOWN_VERSIONS, database.dialect, wanted.location or source.schema_name or "dbos")
         if (tool, database) not in schemas:
@@ -227,7 +136,7 @@ def _dbos_sources(settings: Settings) -> dict[str, SourceSettings]:
 
 def _shared_database(settings: Settings, url: str, databases: list[Database]) -> Database:
     """Return the one of *databases* at *url*; if there is none, add one."""
-    own = _database(settings, url)
+    own = database_at(settings, url)
     shared = next((database for database in databases if database.url == own.url), None)
     if shared is None:
         databases.append(own)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET, Struct
 
 from tasker_health.clock import timestamp
+from tasker_health.flow import flow_report, queue_reports
 from tasker_health.model import (
     Connections,
     Durations,
@@ -21,6 +22,7 @@ from tasker_health.model import (
     worst,
 )
 from tasker_health.settings import HealthSettings
+from tasker_health.work import Blame
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -56,13 +58,28 @@ class Assessment(Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceReport]
 
 
-def assess(readings: Sequence[Reading], settings: HealthSettings, now: float) -> Assessment:
-    """Return the judgement over *readings*.
+class Noticed(Struct, frozen=True, kw_only=True):
+    """What readings one after the other show of a source.
+
+    Attributes:
+        stands: Whether nothing moves.
+        blame: What fails; `None`: not known.
+    """
+
+    stands: bool = False
+    blame: list[Blame] | None = None
+
+
+def assess(
+    readings: Sequence[Reading], settings: HealthSettings, now: float, noticed: Mapping[str, Noticed] | None = None
+) -> Assessment:
+    """Return the judgement over *readings*, with what was *noticed* of each source over time.
 
     A source that cannot be read makes the whole degraded, all of them make it unhealthy. Figures are sums, and
     `None` where a part is unknown; when every source is too old, the last figures are kept.
     """
-    sources = {reading.name: _assess_source(reading, settings, now) for reading in readings}
+    seen = noticed or {}
+    sources = {each.name: _assess_source(each, settings, now, seen.get(each.name) or Noticed()) for each in readings}
     if not sources:
         return _assessment(SystemStatus.DEGRADED, [StatusReason.NO_SOURCE], [], sources)
     unhealthy = [report.status is SystemStatus.UNHEALTHY for report in sources.values()]
@@ -94,12 +111,14 @@ def _assessment(
     )
 
 
-def _assess_source(reading: Reading, settings: HealthSettings, now: float) -> SourceReport:
+def _assess_source(reading: Reading, settings: HealthSettings, now: float, noticed: Noticed) -> SourceReport:
     facts = reading.facts
     if facts is None:
         status, reasons = SystemStatus.UNHEALTHY, [StatusReason.SOURCE_UNREADABLE]
     else:
         reasons = _degraded_because(facts, settings)
+        if noticed.stands:
+            reasons.append(StatusReason.NO_PROGRESS)
         if reading.fault is not None:
             reasons.insert(0, StatusReason.SOURCE_UNREADABLE)
         status = SystemStatus.DEGRADED if reasons else SystemStatus.HEALTHY
@@ -113,16 +132,22 @@ def _assess_source(reading: Reading, settings: HealthSettings, now: float) -> So
         system_health=_system_health(status, [facts]),
         performance_metrics=_performance([facts]),
         reason=UNSET if reading.fault is None else reading.fault,
-        **_more(facts),
+        blame=noticed.blame or UNSET,
+        **_more(facts, settings.metrics_window_seconds),
     )
 
 
-def _more(facts: Facts | None) -> dict[str, Any]:
+def _more(facts: Facts | None, window_seconds: float) -> dict[str, Any]:
     """Return those figures that not every source has."""
     if facts is None:
         return {}
-    names = ("tasks_by_state", "steps_by_state", "oldest_pending_seconds", "groups", "method", "drift")
-    return {name: value for name in names if (value := getattr(facts, name)) is not None}
+    names = ("tasks_by_state", "steps_by_state", "oldest_pending_seconds", "groups", "method", "drift", "causes")
+    more = {name: value for name in names if (value := getattr(facts, name)) is not None}
+    if facts.flow is not None:
+        more["flow"] = flow_report(facts.flow, window_seconds)
+    if facts.queues is not None:
+        more["queues"] = queue_reports(facts.queues, window_seconds)
+    return more
 
 
 def _degraded_because(facts: Facts, settings: HealthSettings) -> list[StatusReason]:

@@ -88,6 +88,19 @@ class CacheFault(TaskerHealthError):  # noqa: N818 -- as above
         super().__init__(detail or reason.value)
 
 
+class LedgerFault(TaskerHealthError):  # noqa: N818 -- as above
+    """The store of the workers' heartbeats could not be asked, or did not answer in time.
+
+    Args:
+        reason: Why, from the closed list; `missing` when nothing was ever written there.
+        detail: The client's own words without the password, for the log only.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(detail or reason.value)
+
+
 class SourceFault(TaskerHealthError):  # noqa: N818 -- as above
     """The data of a workflow engine cannot be read as it is.
 

@@ -11,6 +11,7 @@ from tasker_health.deadline import within
 from tasker_health.errors import SourceFault
 from tasker_health.model import Facts, Reason, SourceDetail
 from tasker_health.naming import bounded
+from tasker_health.plausible import plausible_work
 from tasker_health.reasons import reason_of, words_of
 from tasker_health.sources import Source
 
@@ -112,7 +113,7 @@ def _plausible(facts: Facts) -> Facts:
         value = getattr(facts, name)
         if isinstance(value, bool | float | str) or (isinstance(value, int) and value < 0):
             raise SourceFault(Reason.INVALID, f"{name} = {value!r}; it must be a count or None")
-    return facts
+    return plausible_work(facts)
 
 
 async def _named(facts: Facts) -> Facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Generator
 
 from tasker_health.counters import Vitals
@@ -63,6 +64,12 @@ class Guarded:
     def stands(self) -> bool:
         """Whether the workers of this pod, but for this one, are well enough not to have all of them restarted."""
         return not self._any_stalled or self.guard.others_beat()
+
+    def starve(self, stalled_seconds: float) -> None:
+        """Tell the guard for how long the worker in this process has taken no work though some waits; 0: it has."""
+        slot = self.guard.slot
+        if slot is not None:
+            slot.starve(max(1, int(time.monotonic() - stalled_seconds)) if stalled_seconds else 0)
 
     def open(self) -> None:
         """Start the guard, so that its port answers before slow start-up work begins.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tasker_health.web.endpoints import Endpoints
     from tasker_health.web.wsgi import App as WsgiApp
     from tasker_health.web.wsgi import WsgiSkin
+    from tasker_health.working import WorkerHandle
 
 
 class Health(Registry):
@@ -214,6 +215,34 @@ class Health(Registry):
             )
         return self._background
 
+    def worker(
+        self,
+        it: Any = None,
+        *,
+        name: str | None = None,
+        queues: Sequence[str] | None = None,
+        version: str | None = None,
+        waiting: Callable[[], int | None] | None = None,
+    ) -> WorkerHandle:
+        """Have a worker of this process beat, and give it a guard, from when it begins until it ends.
+
+        Args:
+            it: The engine's: a Celery app, a Procrastinate app, ...; `None`: a loop of your own, which begins now.
+            name: Of the worker, before host and process; unset: the engine's.
+            queues: Which it takes work from; unset: as the engine tells.
+            version: Of the application that it runs.
+            waiting: Answers, in a thread of ours, how much work it could take now; unset: as the engine tells.
+
+        Raises:
+            ConfigurationError: It is of no engine that is known, or the ledger cannot be one.
+        """
+        from tasker_health.workers.beating import Said
+        from tasker_health.working import settings_of_worker, working
+
+        self.settings = self._lifecycle.settings = settings_of_worker(self.settings)
+        said = Said(name, None if queues is None else tuple(queues), version)
+        return working(self.settings, it, said, waiting, self._lifecycle, lambda: self.monitor, self._clock)
+
     @property
     def endpoints(self) -> Endpoints:
         """Who decides about requests, for a skin of one's own."""
@@ -240,6 +269,8 @@ class Health(Registry):
                 shared=self._shared,
                 databases=self._databases,
                 clock=self._clock,
+                objectives=self._objectives,
+                roster=self._roster,
             )
             self._outward.follow(self._monitor)
         return self._monitor
@@ -255,10 +286,13 @@ class Health(Registry):
         return own_snapshot(self.monitor, self._gate.counts, self._deliveries)
 
     def _add_built_in(self, cache: Cache | None) -> None:
-        from tasker_health.assembly import built_in_checks, built_in_sources, cache_checks
+        from tasker_health.assembly import built_in_checks, cache_checks
         from tasker_health.exporters.chosen import metrics_exporter
         from tasker_health.exporters.siblings import siblings_of
         from tasker_health.outward import Outward
+        from tasker_health.slo.objectives import Objectives
+        from tasker_health.sources.chosen import built_in_sources
+        from tasker_health.workers.chosen import chosen_roster
 
         self._shared = shared_cache(self.settings, cache or chosen_cache(self.settings, self._clock), self._clock)
         for check in built_in_checks(self.settings, self._databases):
@@ -267,13 +301,22 @@ class Health(Registry):
         self.add_check(self.configuration)
         for check in cache_checks(self.settings, self._shared, self._clock):
             self.add_check(check)
-        for source in built_in_sources(self.settings):
+        self._roster = chosen_roster(self.settings, self._clock)
+        for source in built_in_sources(self.settings, self._roster):
             self.add_source(source)
         self._exporter = metrics_exporter(self.settings)
+        self._objectives = Objectives(self.settings.slos)
         self._deliveries: dict[str, DeliveryCounts] = {}
         self._siblings = siblings_of(self.settings, self._own_snapshot) if self._exporter is not None else None
         monitor = lambda: self.monitor  # noqa: E731 -- made at first use
         self._outward = Outward(
-            self.settings, self._shared, self._snapshot, monitor, self._deliveries, self._clock, siblings=self._siblings
+            self.settings,
+            self._shared,
+            self._snapshot,
+            monitor,
+            self._deliveries,
+            self._clock,
+            siblings=self._siblings,
+            objectives=self._objectives,
         )
         self._lifecycle = Lifecycle(monitor, lambda: self.endpoints, self._outward, self.grpc, self.settings)

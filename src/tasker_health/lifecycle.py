@@ -60,6 +60,22 @@ class Lifecycle:
         await self._grpc.start(monitor)
         self._outward.start()
 
+    async def start_guard(self, *, thread: bool = False) -> None:
+        """Start the guard and what it is told, and nothing else: for a worker, which answers nobody itself.
+
+        Raises:
+            ConfigurationError: Its port cannot be had.
+        """
+        await self._monitor().start()
+        self.open_guard(thread=thread)
+        if self._guarded is not None:
+            self._guarded.start()
+
+    @property
+    def guarded(self) -> Guarded | None:
+        """The guard's side of this process, while there is one."""
+        return self._guarded
+
     async def stop(self) -> None:
         """End all of it, the monitor last."""
         await self._outward.stop()

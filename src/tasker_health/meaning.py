@@ -7,6 +7,7 @@ of the documentation that helps, and no address, because the page may lead nowhe
 from __future__ import annotations
 
 from tasker_health.model import Reason, StatusReason
+from tasker_health.work import Cause
 
 _OF_STATUS = {
     StatusReason.SOURCE_UNREADABLE: (
@@ -29,9 +30,17 @@ _OF_STATUS = {
         "Running tasks have not moved for long.",
         "See that their workers are alive and what they wait for; the limit is health.stuck_after_seconds.",
     ),
+    StatusReason.NO_PROGRESS: (
+        "Work that could be taken waits longer and longer, and nothing ends.",
+        "See that workers of its queue are alive and take work: `tasker-health stuck` tells the causes.",
+    ),
     StatusReason.CONNECTIONS: (
         "The database server has nearly no connection left.",
         "Find who holds them, make pools smaller or allow more; `tasker-health doctor database` counts them.",
+    ),
+    StatusReason.ERROR_BUDGET: (
+        "Work fails so often that what an objective bears is soon used up.",
+        "See which objective burns and since when, then look at what its newest failed tasks say.",
     ),
     StatusReason.NO_SOURCE: (
         "No source of tasks is configured, so none are counted.",
@@ -105,6 +114,63 @@ _OF_CHECK = {
         "See what the log of the service says of it.",
     ),
 }
+
+_OF_CAUSE = {
+    Cause.WORKER_DEAD: (
+        "The worker that has it is dead.",
+        "Start that worker again, or put the task back by the means of its engine.",
+    ),
+    Cause.LEASE_EXPIRED: (
+        "The time for which its worker had claimed it is over, and nobody has claimed it since.",
+        "See that the engine's clean-up of expired claims runs, then put the task back by the means of its engine.",
+    ),
+    Cause.NO_WORKER_OF_VERSION: (
+        "It belongs to a version of the application that no living worker runs.",
+        "Start a worker of that version, or move the task to the new one.",
+    ),
+    Cause.NO_WORKER: (
+        "No living worker takes work from its queue.",
+        "Start a worker for that queue.",
+    ),
+    Cause.RETRIES_EXHAUSTED: (
+        "It has failed as often as it may, and nothing will try it again.",
+        "Mend what it failed of, then retry or cancel it by the means of its engine.",
+    ),
+    Cause.WAITING_FOR_PARENT: (
+        "It waits for another task that cannot move or has failed.",
+        "Look at what it waits for: that has to go on, or be cancelled, first.",
+    ),
+    Cause.LOCKED: (
+        "Another task holds the lock that it needs.",
+        "Look at the task that holds the lock.",
+    ),
+    Cause.PAUSED: (
+        "Somebody or something has paused it, or its queue.",
+        "Resume it when it may go on.",
+    ),
+    Cause.NOT_TAKEN: (
+        "It has been ready for long and no worker has taken it.",
+        "See whether workers are all busy, or ask the broker for other queues; start more of them.",
+    ),
+    Cause.RUNNING_LONG: (
+        "It has been running far longer than others of its kind.",
+        "Look at what it does; its worker lives, so it may yet end.",
+    ),
+    Cause.NO_PROGRESS: (
+        "It is running and none of its steps has moved for long.",
+        "See what its step waits for; the limit is health.stuck_after_seconds.",
+    ),
+}
+
+
+def why_stuck(cause: Cause) -> str:
+    """Return in one plain sentence why a task with *cause* stands still."""
+    return _OF_CAUSE[cause][0]
+
+
+def what_to_do_about(cause: Cause) -> str:
+    """Return in one plain sentence what to do about a task with *cause*, whatever its engine."""
+    return _OF_CAUSE[cause][1]
 
 
 def cause_of(reason: StatusReason | Reason) -> str:

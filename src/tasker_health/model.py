@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from msgspec import UNSET, Struct, UnsetType
 
+from tasker_health.work import Blame, Cause, FlowReport, Outcome, QueueFlow, SloReport
+
 
 class Reason(StrEnum):
     """Why a check is not `ok`: the closed list that may leave in an anonymous answer."""
@@ -59,8 +61,10 @@ class StatusReason(StrEnum):
     FAILURE_RATIO = "failure_ratio"
     BLOCKED_TASKS = "blocked_tasks"
     STUCK_TASKS = "stuck_tasks"
+    NO_PROGRESS = "no_progress"
     CONNECTIONS = "connections"
     NO_SOURCE = "no_source"
+    ERROR_BUDGET = "error_budget"
 
 
 _SEVERITY = {SystemStatus.HEALTHY: 0, SystemStatus.DEGRADED: 1, SystemStatus.UNHEALTHY: 2}
@@ -172,6 +176,9 @@ class Facts(Struct, frozen=True, kw_only=True):
         method: How they were counted, where there is more than one way.
         drift: By how much the latest verification found a tally wrong; it must be 0.
         age_seconds: How old they were already when they were answered.
+        causes: How many tasks stand still for each cause that this source can see; see `work.Findings`.
+        flow: How work flows through the whole engine; `queues`: through each of its queues.
+        outcomes: How work ended, minute by minute, in the last `work.OUTCOME_MINUTES`.
     """
 
     pending: int
@@ -198,6 +205,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     method: CountingMethod | None = None
     drift: int | None = None
     age_seconds: float = 0
+    causes: Mapping[Cause, int] | None = None
+    flow: QueueFlow | None = None
+    queues: Mapping[str, QueueFlow] | None = None
+    outcomes: tuple[Outcome, ...] | None = None
 
     @property
     def total(self) -> int:
@@ -230,6 +241,26 @@ class SourceReport(Struct, frozen=True, kw_only=True):
     groups: Mapping[str, Mapping[str, int]] | UnsetType = UNSET
     method: CountingMethod | UnsetType = UNSET
     drift: int | UnsetType = UNSET
+    causes: Mapping[Cause, int] | UnsetType = UNSET
+    """How many tasks stand still for each cause that the source can see; not there where it can see none."""
+    flow: FlowReport | UnsetType = UNSET
+    queues: Mapping[str, FlowReport] | UnsetType = UNSET
+    blame: list[Blame] | UnsetType = UNSET
+    """What fails, the worst first; not there where nothing has failed lately, or that is not known."""
+
+
+class WorkerCounts(Struct, frozen=True, kw_only=True):
+    """How many workers there are, by their heartbeats; see `workers.WorkerState`."""
+
+    alive: int = 0
+    stalled: int = 0
+    dead: int = 0
+
+
+class WorkerSummary(WorkerCounts, frozen=True, kw_only=True):
+    """How many there are of all engines together, and of each."""
+
+    by_engine: dict[str, WorkerCounts]
 
 
 class StatusReport(Struct, frozen=True, kw_only=True):
@@ -243,6 +274,10 @@ class StatusReport(Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceReport]
     timestamp: datetime
     cache_info: CacheInfo
+    slos: dict[str, SloReport] | UnsetType = UNSET
+    """How each objective is met; not there where there is none."""
+    workers: WorkerSummary | UnsetType | None = UNSET
+    """Who works; `None`: it cannot be known now; not there where nobody writes or reads heartbeats."""
 
 
 class SourceDetail(Struct, frozen=True, kw_only=True):

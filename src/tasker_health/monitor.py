@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import UNSET
+
 from tasker_health.cache.shared import SharedCache
 from tasker_health.checks import Check
 from tasker_health.clock import Clock, SystemClock, timestamp
@@ -26,8 +28,12 @@ from tasker_health.readiness import groups_of, only, verdict
 from tasker_health.runner import NOT_RUN, Runner
 from tasker_health.settings import HealthSettings
 from tasker_health.single_flight import RunEndedError, SingleFlight
+from tasker_health.slo.objectives import Objectives
 from tasker_health.sources import Source
 from tasker_health.status import Status
+from tasker_health.stuck import StuckReport
+from tasker_health.stuck.reporter import Stuck
+from tasker_health.workers import Roster
 
 if TYPE_CHECKING:  # SQLAlchemy is needed only where there is a database
     from tasker_health.database import Database
@@ -53,12 +59,16 @@ class Monitor:
         shared: Where the fleet keeps its facts.
         databases: Connections of the checks, closed at the end.
         clock: What time it is.
+        objectives: How much of what work may fail; `None`: nothing is said of that.
+        roster: Tells who works; `None`: nobody reads heartbeats.
 
     Attributes:
         clock: The same.
         draining: Whether `drain` was called.
         counters: What has been counted here.
         on_status, on_readiness: Are shown every status that is told and every run of the checks; they raise nothing.
+        starved_seconds: Answers for how long the worker in this process has taken no work though some waits; 0: it has.
+        agree: Is shown every run of the checks first, and answers what is told: see `Quorum`.
         kept_liveness, kept_readiness, kept_status: What serves whoever asks now, without waiting.
     """
 
@@ -71,6 +81,8 @@ class Monitor:
         shared: SharedCache,
         databases: Sequence[Database] = (),
         clock: Clock | None = None,
+        objectives: Objectives | None = None,
+        roster: Roster | None = None,
     ) -> None:
         self._settings = settings
         self.clock: Clock = clock or SystemClock()
@@ -80,14 +92,20 @@ class Monitor:
         self.counters: Counters = Counters()
         self.counters.cache = shared.counts
         self._runner = Runner(checks, self.clock, self.counters)
-        self._status = Status(sources, shared, settings, self.clock, self.counters)
+        self._status = Status(
+            sources, shared, settings, self.clock, self.counters, objectives or Objectives({}), roster
+        )
+        self._roster = roster
+        self._stuck = Stuck(sources, self.clock, deadline_seconds=settings.status_timeout_seconds, roster=roster)
         self._look: SingleFlight[Readiness] = SingleFlight(self._run_checks)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.draining: bool = False
         self.lags: Callable[[], bool] = lambda: False
         self.vitals: Callable[[], Vitals] = Vitals
+        self.starved_seconds: Callable[[], float] = float
         self.on_status: Callable[[StatusReport], None] = _unseen
         self.on_readiness: Callable[[Readiness], None] = _unseen
+        self.agree: Callable[[Readiness], Readiness] = _as_it_is
         self._lagged = False
         self._waiting_for: dict[str, None] = {}
         self.kept_liveness: Kept[Liveness] = Kept()
@@ -129,6 +147,9 @@ class Monitor:
         """End what runs, close every connection, and keep no answer; it may be started again."""
         await self._look.cancel()
         await self._runner.stop()
+        await self._stuck.close()
+        if self._roster is not None:
+            await self._roster.close()
         await self._status.close()
         for database in self._databases:
             await database.close()
@@ -139,6 +160,9 @@ class Monitor:
         """Begin anew in a process that was forked: what runs on the parent's event loop is the parent's."""
         self._look.forget()
         self._runner.forget()
+        self._stuck.forget()
+        if self._roster is not None:
+            self._roster.forget()
         self._status.forget()
         self._loop, self.draining = None, False
 
@@ -149,8 +173,14 @@ class Monitor:
         """
         report = self._serving(self.kept_liveness)
         if report is None:
-            now = self.clock.now()
-            report = Liveness(alive=True, timestamp=timestamp(now), service=self._settings.service_name)
+            now, starved = self.clock.now(), self.starved_seconds()
+            report = Liveness(
+                alive=not starved,
+                timestamp=timestamp(now),
+                service=self._settings.service_name,
+                reason="worker_stalled" if starved else UNSET,
+                stalled_seconds=round(starved, 1) if starved else UNSET,
+            )
             self.kept_liveness.keep(report, self.clock.monotonic() + 1 - now % 1)
         return report
 
@@ -216,6 +246,12 @@ class Monitor:
         self.on_status(report)
         return report
 
+    async def stuck(self) -> StuckReport:
+        """Return which tasks stand still and why, and who is dead."""
+        if self._loop is not asyncio.get_running_loop():
+            await self.start()
+        return await self._stuck.report()
+
     def detailed(self, report: StatusReport) -> DetailedStatusReport:
         """Return *report* with what only those may see who have the permission."""
         fields = {name: getattr(report, name) for name in report.__struct_fields__}
@@ -244,7 +280,7 @@ class Monitor:
         self._lagged = lags
         if lags:
             results["event_loop"] = _LAGS
-        report = verdict(results, self._critical, timestamp(self.clock.now()))
+        report = self.agree(verdict(results, self._critical, timestamp(self.clock.now())))
         if not self.draining:
             self.kept_readiness.keep(report, self.clock.monotonic() + self._settings.readiness_max_age_seconds)
         self.on_readiness(report)
@@ -253,3 +289,7 @@ class Monitor:
 
 def _unseen(_report: object) -> None:
     """Look at nothing."""
+
+
+def _as_it_is(report: Readiness) -> Readiness:
+    return report

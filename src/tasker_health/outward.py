@@ -15,7 +15,10 @@ from tasker_health.exporters.siblings import Siblings
 from tasker_health.history import History
 from tasker_health.history.recorder import Recorder
 from tasker_health.monitor import Monitor
+from tasker_health.quorum import Quorum
 from tasker_health.settings import Settings
+from tasker_health.slo.fleet import ObjectivesFleet
+from tasker_health.slo.objectives import Objectives
 
 if TYPE_CHECKING:
     from tasker_health.alerts.alerting import Alerting
@@ -32,6 +35,7 @@ class Outward:
         deliveries: Where what was delivered is counted, by name of the exporter or channel.
         clock: What time it is.
         siblings: Other processes behind the same port, which are told what this one has counted.
+        objectives: What the fleet remembers of how much work has failed.
 
     Attributes:
         history: Answers how the last hour was; `None`: nobody remembers.
@@ -49,13 +53,19 @@ class Outward:
         deliveries: dict[str, DeliveryCounts],
         clock: Clock,
         siblings: Siblings | None = None,
+        objectives: Objectives | None = None,
     ) -> None:
-        self._parts: list[Recorder | Pushing | Alerting | Siblings] = []
+        self._parts: list[Recorder | Pushing | Alerting | Siblings | ObjectivesFleet | Quorum] = []
         self._recorder = Recorder(settings, shared, monitor, clock) if settings.history.enabled else None
         self.history: Callable[[], History] | None = None
         if self._recorder is not None:
             self.history = self._recorder.history
             self._parts.append(self._recorder)
+        if objectives is not None and objectives.all:
+            self._parts.append(ObjectivesFleet(objectives, shared, clock))
+        self._quorum = Quorum(settings, shared, clock) if settings.health.readiness_quorum is not None else None
+        if self._quorum is not None:
+            self._parts.append(self._quorum)
         exporters = push_exporters(settings)
         if exporters:
             self._parts.append(Pushing(exporters, take, deliveries))
@@ -68,7 +78,9 @@ class Outward:
             self._parts.append(siblings)  # the last one, so that what the others count at their end is told, too
 
     def follow(self, monitor: Monitor) -> None:
-        """Remember from now on what *monitor* answers, where anybody remembers."""
+        """Remember from now on what *monitor* answers, where anybody remembers, and have it heed the others."""
+        if self._quorum is not None:
+            monitor.agree = self._quorum.agree
         if self._recorder is not None:
             self._recorder.follow(monitor)
 

@@ -15,12 +15,15 @@ import sqlalchemy as sa
 
 import canary
 from contract import dbos_history
+from contract.ages import grown, without_ages
 from contract.backend import STUCK_AFTER_SECONDS, WINDOW_SECONDS, Backend, Rows
 from contract.dbos_recount import Recount
 from servers import PostgresServer, sync_url
 from tasker_health.database import Database
 from tasker_health.model import CountingMethod, Durations, Facts
 from tasker_health.sources.dbos import DbosSource
+from tasker_health.work import Cause, QueueFlow
+from tasker_health.workers import Workers
 
 READER_PASSWORD = canary.secret("reader")
 SCHEMA = "dbos"
@@ -33,6 +36,9 @@ class DbosBackend(Backend):
         url: An empty database.
         bare_url: Another one, which stays empty.
         version: How many of DBOS' migrations are applied.
+
+    Attributes:
+        workers: What the roster of its sources says, and the recount knows; `None`: nobody can know.
     """
 
     histories = dbos_history.histories()
@@ -57,8 +63,13 @@ class DbosBackend(Backend):
         blocked=None,
         task_time=Durations(0, 0),
         step_time=Durations(0, 0),
+        causes=dict.fromkeys((Cause.NOT_TAKEN, Cause.RUNNING_LONG, Cause.NO_PROGRESS), 0),
+        flow=QueueFlow(arrived=0, ended=0, ready=0),
+        queues={},
+        outcomes=(),
     )
     schema: str | None
+    workers: Workers | None = None
 
     def __init__(self, url: str, bare_url: str, version: int) -> None:
         self.url = url
@@ -67,7 +78,14 @@ class DbosBackend(Backend):
         self.engine = sa.create_engine(sync_url(url), poolclass=sa.NullPool)
         self._migrate()
         self._metadata = sa.MetaData(schema=self.schema)
-        self._metadata.reflect(self.engine, only=self.tables)
+        self._metadata.reflect(self.engine, only=(*self.tables, "queues"))
+        with self.engine.begin() as connection:
+            for name, concurrency in dbos_history.QUEUES.items():
+                connection.execute(sa.insert(self._table("queues")), {"name": name, "concurrency": concurrency})
+
+    async def read(self, _deadline_seconds: float) -> Workers | None:
+        """Return who works, as a roster does."""
+        return self.workers
 
     def source(self, *, schema_missing: bool = False, **options: Any) -> DbosSource:
         """Return a new source over these tables, or over a database that has none."""
@@ -76,12 +94,21 @@ class DbosBackend(Backend):
     def recount(self, raw: Rows, now_ms: float) -> Facts:
         """Return what the definitions say of *raw*."""
         windows = (WINDOW_SECONDS * 1000, STUCK_AFTER_SECONDS * 1000)
-        return Recount(raw["workflow_status"], raw["operation_outputs"], round(now_ms), *windows).facts()
+        tasks, operations = raw["workflow_status"], raw["operation_outputs"]
+        return Recount(tasks, operations, round(now_ms), *windows, queues=raw["queues"], workers=self.workers).facts()
 
     def differences(self, facts: Facts, raw: Rows, now_ms: float) -> dict[str, Any]:
-        """Return the figures that a recount does not find; it knows nothing of ways to count."""
+        """Return the figures that a recount does not find; it knows nothing of ways to count, and ages grow."""
         assert facts.method is CountingMethod.TALLY
-        return super().differences(msgspec.structs.replace(facts, method=None, drift=None), raw, now_ms)
+        facts = msgspec.structs.replace(facts, method=None, drift=None)
+        first, last = self.recount(raw, now_ms), self.recount(raw, self.now_ms())
+        found = super().differences(facts, raw, now_ms)
+        if found.keys() & {"flow", "queues"} and grown(facts, first, last):
+            plain, counted = without_ages(facts), without_ages(first)
+            for name in ("flow", "queues"):
+                if getattr(plain, name) == getattr(counted, name):
+                    found.pop(name, None)
+        return found
 
     def write(self, history: Rows, now_ms: float) -> None:
         """Add *history* as it would be at *now_ms*, and commit."""
@@ -108,7 +135,8 @@ class DbosBackend(Backend):
     def raw(self) -> Rows:
         """Return every row as it is, all of one moment."""
         with self.engine.connect().execution_options(isolation_level=self._snapshot) as connection:
-            rows = {name: connection.execute(sa.select(self._table(name))).mappings() for name in self.tables}
+            names = (*self.tables, "queues")
+            rows = {name: connection.execute(sa.select(self._table(name))).mappings() for name in names}
             return {name: [dict(row) for row in found] for name, found in rows.items()}
 
     def rows_in(self, connection: sa.Connection) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -152,7 +180,9 @@ class DbosBackend(Backend):
 
     def _source(self, url: str, **options: Any) -> DbosSource:
         windows = {"window_seconds": WINDOW_SECONDS, "stuck_after_seconds": STUCK_AFTER_SECONDS}
-        return DbosSource("dbos", Database(url), **{**windows, **options})
+        source = DbosSource("dbos", Database(url), **{**windows, **options})
+        source.roster = self
+        return source
 
     def _table(self, name: str) -> sa.Table:
         return self._metadata.tables[f"{self.schema}.{name}" if self.schema else name]

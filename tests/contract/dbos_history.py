@@ -27,6 +27,20 @@ TIME_COLUMNS = (
     *("completed_at_epoch_ms", "delay_until_epoch_ms"),
 )
 
+QUEUES = {"orders": 2, "mail": None}
+"""The queues that are registered, and how much of each may run at once."""
+
+EXECUTORS = ("lives", "died", "never-seen", "local", None)
+VERSIONS = ("v1", "v2", "v0", None)
+_KINDS = st.fixed_dictionaries(
+    {
+        "executor_id": st.sampled_from(EXECUTORS),
+        "application_version": st.sampled_from(VERSIONS),
+        "queue_name": st.sampled_from([*QUEUES, "orders", "gone", "_dbos_internal_queue", None]),
+        "name": st.sampled_from(["order", "refund"]),
+    }
+)
+
 _STEP_NAMES = st.sampled_from(["reserve", "charge", "ship", "DBOSreport", "dbos.sleep", "DBOS"])
 _OWN_NAMES = st.sampled_from(
     ["DBOS.now", "DBOS.setEvent", "DBOS.recv", "DBOS.getStatus", "DBOS.patch-v2", "DBOS.sleep"]
@@ -120,6 +134,7 @@ class Life:
         empty = dict.fromkeys(("started_at_epoch_ms", "completed_at", "queue_name", "parent_workflow_id"))
         times = {"created_at": self.clock, "updated_at": self.clock}
         known = {"workflow_uuid": name, "status": status, "name": "order", "priority": 0, "recovery_attempts": 0}
+        empty |= dict.fromkeys(("executor_id", "application_version", "delay_until_epoch_ms"))
         return {**empty, **times, **known, **columns}
 
     def _change(self, **columns: Any) -> None:
@@ -237,8 +252,9 @@ def histories(
         for action in draw(st.lists(st.sampled_from(actions), max_size=4)) if actions else []:
             _ACTIONS[action](life, draw)
         ENDINGS[ending](life, draw)
+        kind = draw(_KINDS)
         for table, found in life.rows().items():
-            rows[table] += found
+            rows[table] += [{**row, **kind} for row in found] if table == "workflow_status" else found
     return rows
 
 
@@ -273,6 +289,8 @@ def lively() -> Rows:
     backoff.sleep(2 * HOUR)
     cancelled.cancel()
     queued.leave("ENQUEUED")
+    if queued.task:
+        queued.task["queue_name"] = "orders"
     unknown.leave("PAUSED")
     found = [life.rows() for life in lives]
     return {table: [row for rows in found for row in rows[table]] for table in found[0]}

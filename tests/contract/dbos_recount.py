@@ -6,11 +6,14 @@ from the source's SQL: where the two disagree, one of them is wrong.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from tasker_health.model import Durations, Facts
+from tasker_health.work import BLOCKING, Cause, Outcome, QueueFlow
+from tasker_health.workers import Workers, WorkerState
 
 Row = dict[str, Any]
 
@@ -19,6 +22,7 @@ RUNNING = {"PENDING"}
 COMPLETED = {"SUCCESS"}
 FAILED = {"ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 CANCELLED = {"CANCELLED"}
+ENDED = COMPLETED | FAILED | CANCELLED
 KNOWN = PENDING | RUNNING | COMPLETED | FAILED | CANCELLED
 
 
@@ -31,9 +35,26 @@ class Recount:
         now_ms: The time at which they were read.
         window_ms: Window of averages and ratios.
         stuck_ms: A running task without a recorded change for so long is stuck.
+        queues: Rows of `queues`.
+        workers: Who has a heartbeat; `None`: it cannot be known.
     """
 
-    def __init__(self, tasks: list[Row], operations: list[Row], now_ms: int, window_ms: int, stuck_ms: int) -> None:
+    def __init__(
+        self,
+        tasks: list[Row],
+        operations: list[Row],
+        now_ms: int,
+        window_ms: int,
+        stuck_ms: int,
+        *,
+        queues: Iterable[Row] = (),
+        workers: Workers | None = None,
+    ) -> None:
+        self.limits = {
+            row["name"]: row["concurrency"] for row in queues if row["concurrency"] and not row["partition_queue"]
+        }
+        self.workers = [each for each in (workers.all if workers else ()) if each.beat.engine == "dbos"]
+        self.flow_since = (now_ms - window_ms) // 60_000
         self.tasks = tasks
         self.now_ms = now_ms
         self.since_ms = now_ms - window_ms
@@ -47,6 +68,8 @@ class Recount:
         settled = [attempts for attempts in self._retried_steps() if self._settled(attempts)]
         waiting = [task for task in self.tasks if self._will_retry(task)]
         completed = [task for task in self._ended_in_window() if task["status"] in COMPLETED]
+        causes = self.causes()
+        ended = [task for task in self.tasks if self._in_flow(task["completed_at"]) and task["status"] in ENDED]
         return Facts(
             pending=self._in(PENDING),
             running=self._in(RUNNING),
@@ -54,7 +77,7 @@ class Recount:
             failed=self._in(FAILED),
             cancelled=self._in(CANCELLED),
             other=sum(task["status"] not in KNOWN for task in self.tasks),
-            blocked=None,
+            blocked=sum(causes[cause] for cause in causes.keys() & BLOCKING) if self.workers else None,
             stuck=sum(self._stuck(task) for task in self.tasks),
             retry_queue=len(waiting) if attempts_recorded else None,
             in_backoff=sum(self._in_backoff(task) for task in waiting) if attempts_recorded else None,
@@ -64,7 +87,129 @@ class Recount:
             window_failed=sum(task["status"] in FAILED for task in self._ended_in_window()),
             retries_settled=len(settled) if attempts_recorded else None,
             retries_succeeded=sum(not _failed(steps[-1]) for steps in settled) if attempts_recorded else None,
+            causes=causes,
+            flow=QueueFlow(
+                arrived=sum(self._in_flow(task["created_at"]) for task in self.tasks),
+                ended=len(ended),
+                **self._ready(self.tasks),
+            ),
+            queues={
+                queue: QueueFlow(
+                    ended=sum(task["queue_name"] == queue for task in ended),
+                    **self._ready([task for task in self.tasks if task["queue_name"] == queue]),
+                )
+                for queue in self._queues(ended)
+            },
+            outcomes=self._outcomes(),
         )
+
+    def causes(self) -> dict[Cause, int]:
+        """Return how many tasks stand still, by cause."""
+        seen = [Cause.NOT_TAKEN, Cause.RUNNING_LONG, Cause.NO_PROGRESS]
+        if self.workers:
+            seen += [Cause.WORKER_DEAD, Cause.NO_WORKER_OF_VERSION, Cause.NO_WORKER, Cause.LOCKED]
+        counted = Counter(map(self.cause, self.tasks))
+        return {cause: counted[cause] for cause in seen}
+
+    def cause(self, task: Row) -> Cause | None:
+        """Return why *task* stands still; `None`: it does not."""
+        if task["status"] == "PENDING":
+            return self._cause_of_running(task)
+        return self._cause_of_waiting(task) if task["status"] == "ENQUEUED" else None
+
+    def _cause_of_running(self, task: Row) -> Cause | None:
+        if self._has_lost_its_worker(task):
+            mine = [each for each in self._alive() if each.owner_id == task["executor_id"]]
+            is_nobodys = not any(self._runs(each, task["application_version"]) for each in self._alive())
+            return Cause.NO_WORKER_OF_VERSION if mine and is_nobodys else Cause.WORKER_DEAD
+        lengths = sorted(
+            other["completed_at"] - self._began(other)
+            for other in self.tasks
+            if other["status"] == "SUCCESS" and self._in_window(other["completed_at"]) and other["name"] == task["name"]
+        )
+        lengths = [each for each in lengths if each >= 0]
+        runs_for = self.now_ms - self._began(task)
+        if len(lengths) >= 20:
+            p99 = lengths[math.ceil(len(lengths) * 0.99) - 1]
+            if runs_for > 2 * p99 and runs_for > p99 + 10_000:
+                return Cause.RUNNING_LONG
+        return Cause.NO_PROGRESS if self._stuck(task) else None
+
+    def _has_lost_its_worker(self, task: Row) -> bool:
+        alive, executor = self._alive(), task["executor_id"]
+        if not self.workers or executor is None:
+            return False
+        if any(task["workflow_uuid"] in {run.id for run in each.beat.running} for each in alive):
+            return False
+        periods = [each.beat.period_seconds for each in self.workers]
+        changed = max(task["created_at"], task["updated_at"], task["started_at_epoch_ms"] or 0)
+        is_new = self.now_ms - changed < 3000 * max(periods)
+        mine = [each for each in alive if each.owner_id == executor]
+        dead = [each for each in self.workers if each.state is WorkerState.DEAD]
+        if not mine:
+            return not is_new or any(each.owner_id == executor for each in dead)
+        if is_new:
+            return False
+        if not any(self._runs(each, task["application_version"]) for each in mine):
+            return True
+        was_of_a_dead_one = any(run.id == task["workflow_uuid"] for each in dead for run in each.beat.running)
+        return was_of_a_dead_one and all(each.beat.running_count <= len(each.beat.running) for each in mine)
+
+    def _cause_of_waiting(self, task: Row) -> Cause | None:
+        queue, version = task["queue_name"], task["application_version"]
+        if self.workers:
+            fitting = [each for each in self._alive() if self._runs(each, version)]
+            if version is not None and not fitting:
+                return Cause.NO_WORKER_OF_VERSION
+            if not any(
+                not each.beat.queues or queue in {None, "_dbos_internal_queue", *each.beat.queues} for each in fitting
+            ):
+                return Cause.NO_WORKER
+            holders = [other for other in self._in_queue(queue) if other["status"] == "PENDING"]
+            is_full = queue in self.limits and len(holders) >= self.limits[queue]
+            if is_full and all(self._cause_of_running(other) in BLOCKING for other in holders):
+                return Cause.LOCKED
+        return Cause.NOT_TAKEN if self._waits_since(task) < self.stuck_since_ms else None
+
+    def _alive(self) -> list[Any]:
+        return [each for each in self.workers if each.state is not WorkerState.DEAD]
+
+    def _runs(self, worker: Any, version: str | None) -> bool:
+        return None in {version, worker.beat.version} or worker.beat.version == version
+
+    def _in_queue(self, queue: str | None) -> list[Row]:
+        return [task for task in self.tasks if task["queue_name"] == queue]
+
+    def _began(self, task: Row) -> int:
+        return task["created_at"] if task["started_at_epoch_ms"] is None else task["started_at_epoch_ms"]
+
+    def _waits_since(self, task: Row) -> int:
+        return max(task["created_at"], task["updated_at"], task["delay_until_epoch_ms"] or 0)
+
+    def _ready(self, tasks: list[Row]) -> dict[str, int | None]:
+        ready = [each for each in tasks if each["status"] == "ENQUEUED" and self.cause(each) is not Cause.LOCKED]
+        oldest = min(map(self._waits_since, ready), default=None)
+        age = None if oldest is None else max(0, (self.now_ms - oldest) // 1000)
+        return {"ready": len(ready), "oldest_ready_seconds": age}
+
+    def _queues(self, ended: list[Row]) -> list[str]:
+        alive = [task for task in self.tasks if task["status"] in {"ENQUEUED", "PENDING"}]
+        return sorted({task["queue_name"] for task in alive + ended if task["queue_name"]})
+
+    def _in_flow(self, time_ms: int | None) -> bool:
+        return time_ms is not None and time_ms // 60_000 >= self.flow_since
+
+    def _outcomes(self) -> tuple[Outcome, ...]:
+        counted: dict[Any, list[int]] = defaultdict(lambda: [0, 0])
+        for task in self.tasks:
+            if task["status"] not in COMPLETED | FAILED or task["completed_at"] is None:
+                continue
+            minute = task["completed_at"] // 60_000
+            if minute > self.now_ms // 60_000 - 15 and self._in_flow(task["completed_at"]):
+                kind = (minute, task["name"], task["queue_name"], task["application_version"])
+                counted[kind][task["status"] in FAILED] += 1
+        told = [Outcome(*kind, *ended) for kind, ended in counted.items()]
+        return tuple(sorted(told, key=lambda each: (each.minute, -each.failed, -each.completed, *map(str, _of(each)))))
 
     def _in(self, states: set[str | None]) -> int:
         return sum(task["status"] in states for task in self.tasks)
@@ -143,3 +288,7 @@ def _durations(spans: Iterable[tuple[int, int]]) -> Durations:
     # What ended before it began, by clocks that differ, has no duration.
     lengths = [end - start for start, end in spans if end >= start]
     return Durations(len(lengths), sum(lengths))
+
+
+def _of(outcome: Outcome) -> tuple[str, str, str]:
+    return outcome.handler or "", outcome.queue or "", outcome.version or ""

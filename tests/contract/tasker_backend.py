@@ -14,12 +14,14 @@ import sqlalchemy as sa
 
 import canary
 from contract import tasker_history, tasker_schema
+from contract.ages import grown, without_ages
 from contract.backend import STUCK_AFTER_SECONDS, WINDOW_SECONDS, Backend, Rows
-from contract.tasker_recount import Recount
+from contract.tasker_recount import CAUSES, Recount
 from servers import PostgresServer, sync_url
 from tasker_health.database import Database
 from tasker_health.model import Durations, Facts
 from tasker_health.sources.tasker import TaskerSource, Wanted
+from tasker_health.work import QueueFlow
 
 READER_PASSWORD = canary.secret("reader")
 SECOND_MS = 1000
@@ -54,7 +56,7 @@ class TaskerOnPostgres(Backend):
     least_statements = 3
     forgets_late = True
     unknown = ({"breakdown": "none"}, ("groups",))
-    known_nowhere = ("groups", "connections", "drift", "age_seconds")
+    known_nowhere = ("groups", "queues", "connections", "drift", "age_seconds")
     nothing = Facts(
         **dict.fromkeys(("pending", "running", "completed", "failed", "cancelled", "other", "stuck", "blocked"), 0),
         **dict.fromkeys(("retry_queue", "in_backoff", "window_completed", "window_failed"), 0),
@@ -63,6 +65,9 @@ class TaskerOnPostgres(Backend):
         steps_by_state={},
         task_time=Durations(0, 0),
         step_time=Durations(0, 0),
+        causes=dict.fromkeys(CAUSES, 0),
+        flow=QueueFlow(arrived=0, ended=0, ready=0),
+        outcomes=(),
     )
 
     def __init__(self, server: PostgresServer, version: int = 20250710110830, schema: str = "public") -> None:
@@ -96,6 +101,9 @@ class TaskerOnPostgres(Backend):
     def differences(self, facts: Facts, raw: Rows, now_ms: float) -> dict[str, Any]:
         """Return what *facts* and a recount do not agree on; the age of what waits may have grown by some seconds."""
         found = super().differences(msgspec.structs.replace(facts, method=None), raw, now_ms)
+        first, last = self.recount(raw, now_ms), self.recount(raw, self.now_ms())
+        if "flow" in found and grown(facts, first, last) and without_ages(facts).flow == without_ages(first).flow:
+            del found["flow"]
         ages = found.get("oldest_pending_seconds", (None, None))
         if None not in ages and 0 <= ages[0] - ages[1] <= (self.now_ms() - now_ms) / SECOND_MS + 1:
             del found["oldest_pending_seconds"]

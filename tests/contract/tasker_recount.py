@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from tasker_health.model import Durations, Facts
+from tasker_health.work import Cause, Outcome, QueueFlow
 
 Row = dict[str, Any]
 
@@ -29,7 +30,8 @@ CONTRACT = {
 STATES = ("pending", "running", "completed", "failed", "cancelled", "other")
 SECOND = 1_000_000
 COLUMNS = {
-    "tasker_tasks": "task_id, created_at",
+    "tasker_tasks": "task_id, named_task_id, created_at",
+    "tasker_named_tasks": "named_task_id, name",
     "tasker_workflow_steps": "workflow_step_id, task_id, retryable, retry_limit, in_process, processed, attempts,"
     " last_attempted_at, backoff_request_seconds",
     "tasker_workflow_step_edges": "from_step_id, to_step_id",
@@ -37,6 +39,9 @@ COLUMNS = {
     "tasker_workflow_step_transitions": "workflow_step_id, to_state, sort_key, created_at",
 }
 """What the facts are counted from."""
+CAUSES = (Cause.RETRIES_EXHAUSTED, Cause.NO_PROGRESS)
+ENDED = {"complete", "resolved_manually", "error", "cancelled"}
+MINUTE = 60 * 1_000_000
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- the columns have no time zone
 
 
@@ -58,6 +63,7 @@ class Recount:
     def __init__(self, raw: dict[str, list[Row]], now: int, window_seconds: float, stuck_after_seconds: float) -> None:
         self.raw = raw
         self.now = now
+        self.window = round(window_seconds * 1000) * 1000
         self.bucket = max(Fraction(1), Fraction(window_seconds) / 3600) * SECOND
         self.since = now // self.bucket * self.bucket - Fraction(window_seconds) * SECOND
         self.stuck_since = now - Fraction(stuck_after_seconds) * SECOND
@@ -100,7 +106,40 @@ class Recount:
             tasks_by_state=_by_state(self.task_state.values()),
             steps_by_state=_by_state(self.step_state.values()),
             oldest_pending_seconds=self._oldest_pending_seconds(),
+            causes={cause: sum(self.cause(task) is cause for task in self.tasks) for cause in CAUSES},
+            flow=QueueFlow(
+                arrived=sum(map(self._in_flow, self.tasks)),
+                ended=sum(row["to_state"] in ENDED and self._in_flow(row) for row in self._events()),
+                ready=states["pending"],
+                oldest_ready_seconds=self._oldest_pending_seconds(),
+            ),
+            outcomes=self._outcomes(),
         )
+
+    def cause(self, task: Row) -> Cause | None:
+        """Return why *task* stands still; `None`: it does not."""
+        if self._blocked(task):
+            return Cause.RETRIES_EXHAUSTED
+        return Cause.NO_PROGRESS if self._stuck(task) else None
+
+    def _events(self) -> list[Row]:
+        known = {task["task_id"] for task in self.tasks}
+        return [row for task_id, life in self.task_life.items() if task_id in known for row in life]
+
+    def _in_flow(self, row: Row) -> bool:
+        """Say whether it was within the window, which begins with a whole minute here."""
+        return micros(row["created_at"]) // MINUTE >= (self.now - self.window) // MINUTE
+
+    def _outcomes(self) -> tuple[Outcome, ...]:
+        names = {row["named_task_id"]: row["name"] for row in self.raw["tasker_named_tasks"]}
+        name_of = {task["task_id"]: names[task["named_task_id"]] for task in self.tasks}
+        counted: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
+        for row in self._events():
+            minute = micros(row["created_at"]) // MINUTE
+            if row["to_state"] in ENDED - {"cancelled"} and minute > self.now // MINUTE - 15 and self._in_flow(row):
+                counted[minute, name_of[row["task_id"]]][row["to_state"] == "error"] += 1
+        told = [Outcome(minute, name, None, None, *ended) for (minute, name), ended in counted.items()]
+        return tuple(sorted(told, key=lambda each: (each.minute, -each.failed, -each.completed, each.handler or "")))
 
     def groups(self, breakdown: str, most: int) -> dict[str, dict[str, int]]:
         """Return the tasks of each name by state of the contract, states of 0 left out; no two may be of one size."""

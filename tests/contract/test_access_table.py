@@ -18,11 +18,13 @@ from tasker_health.access import PERMISSION
 from tasker_health.access.hashing import PasswordHash, new_token, stored_token
 from tasker_health.errors import ConfigurationError
 from tasker_health.health import Health
+from tasker_health.work import Cause, Findings, StuckTask
 
 PLACES = {
     "status": ("/tasker/health/status", ()),
     "page": ("/tasker/health", (("Accept", "text/html"),)),
     "metrics": ("/tasker/metrics", ()),
+    "stuck": ("/tasker/health/stuck", ()),
 }
 METHODS = ("GET", "HEAD")
 CREDENTIALS = ("none", "malformed", "wrong", "expired", "without permission", "with permission", "admin")
@@ -85,8 +87,19 @@ def health_of(required, authentication, authorization, *, cached):
             },
         )
     )
-    health.add_source(FakeSource())
+    health.add_source(StandingSource())
     return health
+
+
+class StandingSource(FakeSource):
+    """One of its tasks stands still on a worker that has a name."""
+
+    roster = None
+
+    async def stuck(self, deadline_seconds, most):
+        """Return it."""
+        task = StuckTask(id="1180", cause=Cause.WORKER_DEAD, state="running", worker="worker@host")
+        return Findings(tasks=(task,), causes={Cause.WORKER_DEAD: 1})
 
 
 def jwt_of(who):
@@ -155,6 +168,8 @@ def check_cell(place, method, code, found, credentials):
     elif place == "page":
         assert names["content-type"].startswith("text/html")
         assert (b"Details" in body) == (credentials in {"with permission", "admin"})
+    elif place == "stuck":
+        assert (b"worker@host" in body) == (credentials in {"with permission", "admin"})
     elif place == "status":
         assert ("details" in json.loads(body)) == (credentials in {"with permission", "admin"})
     else:
@@ -167,7 +182,7 @@ def check_cell(place, method, code, found, credentials):
 @pytest.mark.parametrize("skin", SKINS)
 @pytest.mark.parametrize("switches", SWITCHES, ids=str)
 def test_every_cell(switches, skin, cached):
-    """Three switches, seven kinds of caller, four kinds of credentials, three places, GET and HEAD: each is as said."""
+    """Three switches, seven kinds of caller, four kinds of credentials, four places, GET and HEAD: each is as said."""
     driver = SKINS[skin](health_of(*switches, cached=cached))
     asked = 0
     try:

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from contract.backend import Backend, Rows
 from contract.dbos_backend import DbosOnPostgres, DbosOnSqlite
+from contract.procrastinate_backend import ProcrastinateOnPostgres
 from contract.tasker_backend import TaskerOnPostgres
+from contract.tasker_core_backend import TaskerCoreOnPostgres
 from tasker_health.assessment import Reading, assess
 from tasker_health.errors import DatabaseFault, SourceFault
 from tasker_health.model import Connections, Durations, Facts, PerformanceMetrics, Reason
@@ -39,10 +41,20 @@ def _tasker_postgresql(request: pytest.FixtureRequest, **options: Any) -> Backen
     return TaskerOnPostgres(request.getfixturevalue("postgres"), **options)
 
 
+def _tasker_core(request: pytest.FixtureRequest, **options: Any) -> Backend:
+    return TaskerCoreOnPostgres(request.getfixturevalue("postgres"), **options)
+
+
+def _procrastinate(request: pytest.FixtureRequest, **options: Any) -> Backend:
+    return ProcrastinateOnPostgres(request.getfixturevalue("postgres"), **options)
+
+
 BACKENDS: dict[str, tuple[type[Backend], Callable[..., Backend]]] = {
     "dbos-sqlite": (DbosOnSqlite, _dbos_sqlite),
     "dbos-postgresql": (DbosOnPostgres, _dbos_postgresql),
     "tasker-postgresql": (TaskerOnPostgres, _tasker_postgresql),
+    "tasker-core": (TaskerCoreOnPostgres, _tasker_core),
+    "procrastinate": (ProcrastinateOnPostgres, _procrastinate),
 }
 SITUATIONS = [(name, situation) for name, (kind, _) in BACKENDS.items() for situation in kind.situations]
 

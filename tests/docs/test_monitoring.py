@@ -7,7 +7,7 @@ import re
 import pytest
 
 from monitoring_page import PAGE, full_snapshot, section
-from tasker_health.exporters import fleet, process
+from tasker_health.exporters import fleet, objectives, process, work, workers
 
 ROW = re.compile(r"^\| `(tasker_\w+)` \| (\w+) \| ([\w ]*) ?\| (\w+) \|(.*?)\| (.+) \|$", re.MULTILINE)
 KINDS = {"info": "gauge"}
@@ -19,7 +19,12 @@ def told():
     """Instruments by section of the page and whose they are, of a health of which everything is known."""
     snapshot = full_snapshot()
     return {
-        ("Metrics", "fleet"): list(fleet.figures(snapshot.status)),
+        ("Metrics", "fleet"): [
+            *fleet.figures(snapshot.status),
+            *work.figures(snapshot.status),
+            *workers.figures(snapshot.status),
+            *objectives.figures(snapshot.status),
+        ],
         ("Metrics", "process"): list(process.figures(snapshot)),
         ("The guide's names", "fleet"): list(fleet.figures_of_the_guide(snapshot.status)),
     }

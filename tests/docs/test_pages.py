@@ -47,10 +47,14 @@ def environment(**variables):
     return {**clean, "PATH": f"{BIN}:{clean['PATH']}", **variables}
 
 
+FLOWS = {"oldest_ready_seconds", "seconds_to_drain", "drains", "arrivals_per_minute", "completions_per_minute"}
+"""Figures that are null from one moment to the next: nothing waits, or it does not drain."""
+
+
 def shape(value):
     """Return the keys and types of a JSON document, without its figures."""
     if isinstance(value, dict):
-        return {key: shape(each) for key, each in value.items()}
+        return {key: "flow" if key in FLOWS else shape(each) for key, each in value.items()}
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 

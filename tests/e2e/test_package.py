@@ -55,6 +55,7 @@ WITHOUT = {
 """What asks for an extra, by its name, as settings."""
 
 ELSEWHERE = {
+    "workers": "of others alone",
     "cli": "test_without_the_cli_the_command_says_so",
     "server": "test_what_commands_need_is_said_in_one_line",
     "load-test": "test_what_commands_need_is_said_in_one_line",

@@ -249,7 +249,7 @@ async def test_a_cache_that_forgets_loses_no_incident(fleet, how):
         if how == "empty":
             fleet.cache.empty()
         else:
-            value = old.value if how == "put back" else b"tasker-health/1 -\n{" + b"x" * 5000
+            value = old.value if how == "put back" else b"tasker-health/2 -\n{" + b"x" * 5000
             await fleet.cache.put(key, value, 600)
         await asyncio.sleep(61)
     fleet.receiver.fault = None

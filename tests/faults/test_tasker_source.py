@@ -75,6 +75,7 @@ async def _monitored(tables: TaskerOnPostgres, seconds: float) -> AsyncIterator[
         status_max_stale_seconds=STALE_SECONDS,
         degraded_blocked_tasks=1000,
         degraded_failure_ratio=1,
+        stuck_after_seconds=10**6,
     )
     source = tables.source(statement_timeout_seconds=seconds, stuck_after_seconds=10**6)
     monitor = Monitor(settings, checks=[], sources=[source], shared=shared_of())

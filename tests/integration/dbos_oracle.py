@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from msgspec.structs import asdict, replace
 
+from contract.ages import ages_of, grown, lies_between, without_ages
 from contract.dbos_backend import DbosBackend
 from contract.dbos_recount import Recount
 from server import PATIENCE_SECONDS
@@ -66,11 +67,15 @@ class Oracle:
         self.compared += 1
         if not moments:
             return {"age_seconds": (facts.age_seconds, 0)}
-        first, last = (asdict(self._recount(moments[-1], now)) for now in (began, self._tables.now_ms()))
+        before, after = (self._recount(moments[-1], now) for now in (began, self._tables.now_ms()))
+        if not grown(facts, before, after):
+            return {"ages": (ages_of(facts), ages_of(before))}
+        facts, before, after = map(without_ages, (facts, before, after))
+        first, last = asdict(before), asdict(after)
         return {
             name: (figure, first[name])
             for name, figure in asdict(facts).items()
-            if not _lies_between(figure, first[name], last[name])
+            if not lies_between(figure, first[name], last[name])
         }
 
     def _recount(self, rows: tuple[list[Row], list[Row]], now_ms: int) -> Facts:
@@ -95,10 +100,3 @@ class Oracle:
             yield moments
         finally:
             sa.event.remove(sa.Engine, "rollback", look)
-
-
-def _lies_between(figure: Any, first: Any, last: Any) -> bool:
-    """Say whether *figure* may have been found: what the clock alone changes goes one way while it is read."""
-    if first == last or not isinstance(figure, int):
-        return figure in (first, last)
-    return min(first, last) <= figure <= max(first, last)

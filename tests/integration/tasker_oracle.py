@@ -13,6 +13,7 @@ import psycopg
 import sqlalchemy as sa
 from msgspec.structs import asdict, replace
 
+from contract.ages import lies_between
 from contract.backend import Rows
 from contract.tasker_backend import TaskerOnPostgres
 from contract.tasker_recount import COLUMNS, Recount
@@ -90,7 +91,7 @@ class Oracle:
         return {
             name: (figure, first[name])
             for name, figure in figures
-            if name not in {"method", "drift", "age_seconds"} and not _lies_between(figure, first[name], last[name])
+            if name not in {"method", "drift", "age_seconds"} and not lies_between(figure, first[name], last[name])
         }
 
     def _now(self) -> int:
@@ -101,13 +102,6 @@ class Oracle:
             self._clock = connect(self._tables.url)
             [(time,)] = self._clock.execute(statement).fetchall()
         return int(time)
-
-
-def _lies_between(figure: Any, first: Any, last: Any) -> bool:
-    """Say whether *figure* may have been found: what the clock alone changes goes one way while it is read."""
-    if first == last or not isinstance(figure, int):
-        return figure in (first, last)
-    return min(first, last) <= figure <= max(first, last)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from contract.ages import without_ages
 from contract.backend import Rows
 from contract.dbos_backend import DbosBackend, DbosOnPostgres, DbosOnSqlite
 from contract.dbos_history import DAY, Life
@@ -57,7 +58,7 @@ def read(url: str) -> Iterator[Callable[[], Facts]]:
     source = DbosSource("dbos", Database(url), **windows)
     with asyncio.Runner() as runner:
         without = {"connections": Connections(), "method": None, "drift": None}
-        yield lambda: msgspec.structs.replace(runner.run(source.read(30)), **without)
+        yield lambda: without_ages(msgspec.structs.replace(runner.run(source.read(30)), **without))
         assert runner.run(source.verify(30)) == 0
         runner.run(source.close())
 
@@ -92,7 +93,7 @@ def _recount(url: str) -> Facts:
             for name in ("workflow_status", "operation_outputs")
         ]
         now_ms = connection.exec_driver_sql(now[engine.dialect.name]).scalar_one()
-    return Recount(*rows, now_ms, WINDOW_SECONDS * 1000, STUCK_AFTER_SECONDS * 1000).facts()
+    return without_ages(Recount(*rows, now_ms, WINDOW_SECONDS * 1000, STUCK_AFTER_SECONDS * 1000).facts())
 
 
 def test_figures_of_real_work_survive_a_kill_and_follow_a_recovery(url: str, read: Callable[[], Facts], tmp_path: Path):

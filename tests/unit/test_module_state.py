@@ -15,6 +15,8 @@ SOURCE = Path(tasker_health.__file__).parent
 OF_THE_PROCESS = {
     "bridge._bridges": "weak: which loops to forget in a forked child and to stop at exit; nothing is looked up in it",
     "web/background._all": "the same of servers beside a worker",
+    "working._all": "the same of workers",
+    "workers/migrations/__init__._writing": "one at a time: Alembic has one place to write in for a whole process",
     "deadline._lock": "guards the count below; replaced in a forked child, where a thread of the parent's may hold it",
     "deadline._running": "how many threads hang, of each name: threads are the process's, and so is their bound",
     "deadline._of_the_parent": "what a forked child must not collect: sockets and threads of its parent",
@@ -28,6 +30,7 @@ OF_THE_PROCESS = {
     "cli/deploy/__init__.app": "of Typer, as above",
     "cli/doctor/__init__.app": "of Typer, as above",
     "cli/token.app": "of Typer, as above",
+    "cli/workers.app": "of Typer, as above",
     "__init__.__getattr__": "the shop window keeps what it has shown: a class, which is the same for all",
     "testing/__init__.__getattr__": "as above",
 }
@@ -48,7 +51,7 @@ UNCHANGEABLE = {
         "TypeVar",
     ),
     *("bytes", "frozenset", "get_args", "logging.getLogger", "range", "re.compile", "sa.table", "str", "struct.Struct"),
-    *("struct.pack", "tuple", "int.from_bytes", "ParamSpec", "StructMeta"),
+    *("attrgetter", "sa.Float", "struct.pack", "tuple", "int.from_bytes", "ParamSpec", "StructMeta"),
     "CacheFault",  # a sentinel, compared by identity and never raised
     "_NextTurn",  # it has no attributes
 }

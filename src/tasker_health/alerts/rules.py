@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from tasker_health.alerts import Observation, Severity
 from tasker_health.exporters import Snapshot
 from tasker_health.model import CheckResult, CheckStatus, Reason, StatusReason, StatusReport, SystemStatus
 from tasker_health.settings import Settings
+from tasker_health.work import Urgency
 
 TOTAL_RATIO = 0.05
 """The guide's threshold (docs/HEALTH.md of tasker, "PagerDuty Integration")."""
@@ -39,6 +41,8 @@ def observe(snapshot: Snapshot, settings: Settings) -> list[Observation]:
         found.append(_total_failure_ratio(snapshot.status, details))
     if rules.window_failure_ratio:
         found.append(_window_failure_ratio(snapshot, settings, details))
+    if rules.slos:
+        found.extend(_objectives(snapshot))
     if rules.status != "off":
         found.append(_status(snapshot, details, degraded_counts=rules.status == "degraded"))
     if rules.checks != "off":
@@ -86,6 +90,19 @@ def _window_failure_ratio(snapshot: Snapshot, settings: Settings, details: dict[
     )
 
 
+def _objectives(snapshot: Snapshot) -> Iterator[Observation]:
+    for name, slo in ({} if snapshot.status.slos is UNSET else snapshot.status.slos).items():
+        known = [rate for rate in slo.burn_rates.values() if rate is not None]
+        yield Observation(
+            rule=f"slo:{name}",
+            holds=slo.firing is Urgency.PAGE if known else None,
+            is_of_fleet=True,
+            severity=Severity.CRITICAL,
+            summary=_cut(f"{snapshot.service}: objective {name} burns {max(known, default=0):g} times what is borne"),
+            details={"slo": name, **msgspec.to_builtins(slo)},
+        )
+
+
 def _status(snapshot: Snapshot, details: dict[str, Any], *, degraded_counts: bool) -> Observation:
     report = snapshot.status
     is_unhealthy = report.status is SystemStatus.UNHEALTHY
@@ -130,7 +147,9 @@ def _because(result: CheckResult) -> str:
 def _details(report: StatusReport) -> dict[str, Any]:
     """Return the status document: of `StatusReport` alone, whose types hold no text of anybody."""
     told: dict[str, Any] = {
-        name: msgspec.to_builtins(getattr(report, name)) for name in StatusReport.__struct_fields__ if name != "sources"
+        name: msgspec.to_builtins(value)
+        for name in StatusReport.__struct_fields__
+        if name != "sources" and (value := getattr(report, name)) is not UNSET
     }
     whole = {**told, "sources": msgspec.to_builtins(report.sources)}
     return whole if len(msgspec.json.encode(whole)) <= MOST_DETAIL_BYTES else told

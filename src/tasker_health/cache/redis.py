@@ -58,6 +58,11 @@ def redis_cache(url: str, *, timeout_seconds: float, ca_file: str | None = None)
         SettingsError: The URL is not one, or the file cannot be read.
         ConfigurationError: redis-py is not installed.
     """
+    return redis_connection_at(url, timeout_seconds=timeout_seconds, ca_file=ca_file)
+
+
+def redis_connection_at(url: str, *, timeout_seconds: float, ca_file: str | None = None) -> RedisCache:
+    """Return the same, for who asks questions of his own there."""
     address = address_of(url)
     return RedisCache(address, timeout_seconds, _tls(ca_file) if address.is_tls else None)
 
@@ -98,7 +103,7 @@ class RedisCache:
         """Return what lies under *key*, or `None`."""
         # Not a script, which copies the value twice more; not a transaction, which a full server refuses.
         commands = ("PTTL", key), ("GETRANGE", key, 0, _LAST_BYTE)
-        match await self._ask(lambda connection: connection.ask_in_a_row(*commands)):
+        match await self.ask(lambda connection: connection.ask_in_a_row(*commands)):
             case [int(left), bytes(entry)]:
                 return _held(left, entry)
         raise self._misunderstood()
@@ -111,7 +116,7 @@ class RedisCache:
         async def question(connection: RedisConnection) -> Any:
             return await connection.ask("EVAL", _PUT, 1, key, entry, await _time(connection) + milliseconds)
 
-        if await self._ask(question) != 1:
+        if await self.ask(question) != 1:
             raise self._misunderstood()
 
     async def acquire(self, key: str, holder: str, seconds: float) -> bool:
@@ -121,7 +126,7 @@ class RedisCache:
             ends_at = await _time(connection) + _milliseconds(seconds)
             return await connection.ask("EVAL", _ACQUIRE, 1, key, holder, ends_at)
 
-        reply = await self._ask(question)
+        reply = await self.ask(question)
         if reply == -1:
             raise CacheFault(Reason.INVALID, "under the key of the lease lies what has no end of its time")
         if reply not in (0, 1):
@@ -130,7 +135,7 @@ class RedisCache:
 
     async def release(self, key: str, holder: str) -> None:
         """Give up the lease *key*, if *holder* has it."""
-        reply = await self._ask(lambda connection: connection.ask("EVAL", _RELEASE, 1, key, holder))
+        reply = await self.ask(lambda connection: connection.ask("EVAL", _RELEASE, 1, key, holder))
         if reply not in (0, 1):
             raise self._misunderstood()
 
@@ -140,7 +145,7 @@ class RedisCache:
         Raises:
             CacheFault: It cannot be asked.
         """
-        milliseconds: int = await self._ask(_time)
+        milliseconds: int = await self.ask(_time)
         return milliseconds / 1000
 
     async def close(self) -> None:
@@ -149,8 +154,12 @@ class RedisCache:
         self._drop()
         await asyncio.sleep(0)  # the turn of the loop in which the socket is closed
 
-    async def _ask(self, question: Question) -> Any:
-        """Return the reply to *question*, or raise the fault that it is."""
+    async def ask(self, question: Question) -> Any:
+        """Return the reply to *question* on the one connection.
+
+        Raises:
+            CacheFault: There is none in time, or it is a refusal.
+        """
         self._begin_anew_elsewhere(asyncio.get_running_loop())
         try:
             async with asyncio.timeout(self._timeout_seconds), self._turn:

@@ -21,7 +21,7 @@ from msgspec.structs import astuple
 from tasker_health.cache import MOST_BYTES
 from tasker_health.model import Facts, Reason
 
-VERSION = 1
+VERSION = 2
 """To be raised when the form of `Record` or `Facts` changes: each version has keys of its own."""
 
 CLOCK_TOLERANCE_SECONDS = 900

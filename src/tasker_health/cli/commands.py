@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tasker_health import __version__
-from tasker_health.cli import deploy, doctor, load_test, options, token
+from tasker_health.cli import deploy, doctor, load_test, options, token, workers
 from tasker_health.cli.probe import say
 from tasker_health.errors import ConfigurationError
 from tasker_health.extras import needed
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(deploy.app, name="deploy")
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(token.app, name="token")
+app.add_typer(workers.app, name="workers")
 app.command("load-test")(load_test.load_test)
 
 
@@ -145,6 +146,31 @@ def top(  # noqa: PLR0913, PLR0917 -- one for each option
     trust = Trust(ca_file=ca_file, server_name=server_name, insecure=insecure)
     target = target_of(url, _settings(config), trust, authorization_of(token, basic))
     return run_top(target, Manner(once, interval, timeout, fail_on))
+
+
+@app.command()
+def stuck(  # noqa: PLR0913, PLR0917 -- one for each option
+    url: Annotated[
+        str | None, typer.Argument(help="Such as http://127.0.0.1:8080/tasker/health; unset: what the settings serve.")
+    ] = None,
+    as_json: options.AsJson = False,
+    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Longest wait for the answer, seconds.")] = 10,
+    token: options.Token = None,
+    basic: options.Basic = None,
+    ca_file: options.CaFile = None,
+    server_name: options.ServerName = None,
+    insecure: options.Insecure = False,
+    config: options.Config = None,
+) -> int:
+    """Tell which tasks stand still, why, and what to do; exit 0 (none), 1 (some) or 2 (could not ask)."""
+    from tasker_health.cli.credentials import authorization_of
+    from tasker_health.cli.stuck import show_stuck
+    from tasker_health.cli.top.target import target_of
+    from tasker_health.cli.trust import Trust
+
+    trust = Trust(ca_file=ca_file, server_name=server_name, insecure=insecure)
+    target = target_of(url, _settings(config), trust, authorization_of(token, basic))
+    return show_stuck(target, patience_seconds=timeout, as_json=as_json)
 
 
 def _settings(config: Path | None) -> Settings:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from tasker_health.exporters import Snapshot, fleet, process
+from tasker_health.exporters import Snapshot, fleet, objectives, process, work, workers
 from tasker_health.exporters.instrument import Instrument
 
 
@@ -25,6 +25,8 @@ def instruments(snapshot: Snapshot, *, guide_names: bool) -> list[Instrument]:
 def one_by_one(snapshot: Snapshot, *, guide_names: bool) -> Iterator[Instrument]:
     """Yield the same, each made when it is asked for, so that others may have a turn in between."""
     guide = fleet.figures_of_the_guide(snapshot.status) if guide_names else ()
-    for each in chain(fleet.figures(snapshot.status), process.figures(snapshot), guide):
+    status = snapshot.status
+    figures = (fleet.figures, work.figures, workers.figures, objectives.figures)
+    for each in chain(*(of(status) for of in figures), process.figures(snapshot), guide):
         if each.points or each.histograms:
             yield each

@@ -33,6 +33,11 @@ class Heartbeat:
         """Whether the loop was late by more than the warning within the last seconds."""
         return time.monotonic() - self._lagged_at < _REMEMBERED_SECONDS
 
+    @property
+    def late_seconds(self) -> float:
+        """For how long the loop has not turned although it should have; any thread may ask."""
+        return max(self.lag_seconds, time.monotonic() - self._due) if self._timer is not None else 0.0
+
     def start(self, slot: Callable[[], Slot | None]) -> None:
         """Begin on the running event loop; *slot* answers where to beat now, or `None` while there is no guard."""
         if self._timer is None:

@@ -52,6 +52,12 @@ DRAINING = 2
 THREAD = 4
 """Flag: the heartbeat is a thread's, of a worker without an event loop: it proves that the interpreter runs."""
 
+STARVED = 8
+"""Flag: the process takes no work, though some waits for it; since when, by CLOCK_MONOTONIC in whole seconds, say the
+upper 32 bits of the word."""
+
+_SINCE_BITS = 32
+
 SIZE = _REPORTS + SLOTS * REPORT_BYTES
 
 
@@ -173,7 +179,7 @@ class Slot:
 
     @property
     def flags(self) -> int:
-        """See `DUMPS_STACKS`, `DRAINING`, `THREAD`."""
+        """See `DUMPS_STACKS`, `DRAINING`, `THREAD`, `STARVED`."""
         return int(self._words[self._at + _FLAGS])
 
     @property
@@ -200,6 +206,17 @@ class Slot:
     def flag(self, flag: int) -> None:
         """Set *flag* beside those that are set."""
         self._words[self._at + _FLAGS] |= flag
+
+    @property
+    def starved_since(self) -> int:
+        """Since when it takes no work, by CLOCK_MONOTONIC in whole seconds; 0: it does."""
+        flags = self.flags
+        return flags >> _SINCE_BITS if flags & STARVED else 0
+
+    def starve(self, since: int) -> None:
+        """Say that its owner takes no work *since*, in whole seconds by CLOCK_MONOTONIC; 0: it does."""
+        flags = self.flags & (1 << _SINCE_BITS) - 1 & ~STARVED
+        self._words[self._at + _FLAGS] = flags | STARVED | since << _SINCE_BITS if since else flags
 
     def give_back(self) -> None:
         """Free the slot."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasker_health.guard.following import Followed, Following
 from tasker_health.guard.log import Log
-from tasker_health.guard.memory import DUMPS_STACKS, THREAD, Memory, Slot
+from tasker_health.guard.memory import DUMPS_STACKS, STARVED, THREAD, Memory, Slot
 from tasker_health.guard.packing import unpack
 
 SECOND = 1_000_000_000
@@ -100,7 +100,9 @@ class Watch:
         self.alive = not stalled or (len(stalled) < len(ages) and not self._any_stalled)
         if not self.alive:
             self.reason = (
-                "worker_stalled" if all(worker.slot.flags & THREAD for _, worker in stalled) else "event_loop_stalled"
+                "worker_stalled"
+                if all(worker.slot.flags & (THREAD | STARVED) for _, worker in stalled)
+                else "event_loop_stalled"
             )
             # As long as this answer has been true: one worker was enough, or the last of all has followed.
             longest = (max if self._any_stalled else min)(age for age, _ in stalled)
@@ -133,4 +135,12 @@ class Watch:
         elif worker.told_ns and now - beat <= self._stall_ns:
             self._log.info(f"process {worker.pid} is alive again after {(beat - worker.told_ns) / SECOND:.1f} s")
             worker.told_ns = 0
-        return age
+        return self._starved(worker, now) or age
+
+    def _starved(self, worker: Worker, now: int) -> int:
+        """Return for how long it has taken no work though some waits, in nanoseconds; 0: it has."""
+        since = worker.slot.starved_since
+        if not since:
+            return 0
+        worker.fresh = False
+        return max(1, now - since * SECOND)

@@ -23,6 +23,9 @@ from tasker_health.settings.exporters import (
 from tasker_health.settings.grpc import GrpcSettings
 from tasker_health.settings.history import HistorySettings
 from tasker_health.settings.kinds import CHECK_NAME, Count, Group, Name, Path, Port, PositiveSeconds, Ratio, Seconds
+from tasker_health.settings.slo import SloSettings
+from tasker_health.settings.sources import SourceSettings
+from tasker_health.settings.workers import WorkerSettings
 
 __all__ = [
     "CHECK_NAME",
@@ -45,8 +48,10 @@ __all__ = [
     "RuleSettings",
     "ServerSettings",
     "Settings",
+    "SloSettings",
     "SourceSettings",
     "WebhookSettings",
+    "WorkerSettings",
 ]
 
 
@@ -94,6 +99,12 @@ class HealthSettings(Group):
         0.8, description="Longest wait for a whole readiness answer; under the kubelet's own default of 1 s."
     )
     readiness_max_age_seconds: Seconds = Field(1, description="How long one readiness answer serves all askers.")
+    readiness_quorum: Ratio | None = Field(
+        None,
+        gt=0,
+        description="When a critical check fails for this share of all replicas at once, they stay ready and degraded;"
+        " unset: never. Needs a shared cache.",
+    )
     degraded_failure_ratio: Ratio = Field(0.05, description="Degraded above this share of failed tasks.")
     degraded_min_settled_tasks: Count = Field(20, description="Fewer settled tasks say nothing about the ratio.")
     degraded_connection_ratio: Ratio = Field(0.9, description="Degraded above this share of database connections.")
@@ -102,6 +113,9 @@ class HealthSettings(Group):
         900, description="A running task without a change for so long is stuck."
     )
     liveness_stall_seconds: Seconds = Field(30, ge=5, description="Silence that counts as wedged.")
+    worker_stall_seconds: Seconds = Field(
+        300, ge=5, description="A worker that takes no work for so long although some waits for it is wedged, too."
+    )
     liveness_policy: Literal["all", "any"] = Field("all", description="Dead when all workers are stalled, or any.")
     heartbeat_seconds: PositiveSeconds = Field(0.25, description="Period of the heartbeat.")
     loop_lag_warning_seconds: PositiveSeconds = Field(0.5, description="Lag of the event loop that is degraded.")
@@ -123,35 +137,6 @@ class MigrationsSettings(Group):
         " the one in force. Rails: db/migrate. DBOS: the PostgreSQL schema; unset: that of the source.",
     )
     url: SecretStr | None = Field(None, description="SQLAlchemy URL; unset: that of the source or the database.")
-
-
-class SourceSettings(Group):
-    """A workflow engine whose work the status counts."""
-
-    kind: Literal["dbos", "tasker"] = Field(description="The engine.")
-    url: SecretStr | None = Field(None, description="SQLAlchemy URL of its database; unset: database.url.")
-    schema_name: str | None = Field(
-        None,
-        min_length=1,
-        alias="schema",
-        description="PostgreSQL schema of its tables; unset: dbos, or public for tasker.",
-    )
-    attempts_recorded: bool = Field(
-        True,
-        description="Every attempt is a step of its own; false where steps use DBOS' built-in retries,"
-        " which leave no trace: the retry figures are then null.",
-    )
-    breakdown: Literal["none", "namespaces", "named_tasks"] = Field(
-        "none", description="tasker: count tasks by namespace or by name, too."
-    )
-    most_groups: Count = Field(20, le=1000, description="tasker: so many of them are told apart, the rest is `other`.")
-    full_count_timeout_seconds: PositiveSeconds = Field(
-        300, description="Longest time of counting everything, at the start and where a tally cannot be kept."
-    )
-    checkpoint_file: str | None = Field(
-        None, description="tasker: file in which the tally waits over a restart; unset: everything is counted again."
-    )
-    verify: bool = Field(True, description="tasker: count everything from time to time, and compare.")
 
 
 class LogSettings(Group):
@@ -177,6 +162,8 @@ class Settings(Group):
     database: DatabaseSettings = DatabaseSettings()
     migrations: MigrationsSettings = MigrationsSettings()
     sources: dict[Name, SourceSettings] = Field(default_factory=dict)
+    workers: WorkerSettings = WorkerSettings()
+    slos: dict[Name, SloSettings] = Field(default_factory=dict)
     checks: dict[Name, CheckSettings] = Field(default_factory=dict)
     exporters: ExporterSettings = ExporterSettings()
     alerts: AlertSettings = AlertSettings()

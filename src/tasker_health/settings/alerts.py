@@ -40,6 +40,7 @@ class RuleSettings(Group):
     window_failure_ratio: bool = Field(
         True, description="Of the tasks settled within the window, more than health.degraded_failure_ratio have failed."
     )
+    slos: bool = Field(True, description="An objective is used up at a rate that pages.")
     status: _Switch = Field("unhealthy", description="The status is unhealthy, or anything but healthy.")
     checks: _Switch = Field(
         "unhealthy", description="A critical check fails (unhealthy), or any check is anything but ok (degraded)."

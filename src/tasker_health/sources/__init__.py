@@ -10,6 +10,11 @@ The rules for whoever writes one:
 * It may have an `identity`: what tells its figures from those of another source of its name in a shared cache, such
   as whose tables it reads and how long its window is. Without one the name says it all.
 * It may have `advice(deadline_seconds)`: what the owner of the tables could do to have it read them faster.
+* It may have an `engine`: which one it reads, such as `dbos`; those that the settings name have their kind.
+* It may have a `roster`, which is set before it is first read: who works. It reads that before its snapshot. Without
+  one, or while that is not known, it says of nobody that he is dead: `blocked` is what can be known without.
+* It may have `stuck(deadline_seconds, most)`: which tasks stand still, and why, looked at anew.
+* Its module has `source_of(name, wanted, settings)`, which makes it from the settings (`chosen.py` finds it by kind).
 """
 
 from __future__ import annotations
@@ -17,6 +22,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from tasker_health.model import Facts
+from tasker_health.work import Findings
+from tasker_health.workers import Roster
 
 State = Literal["pending", "running", "completed", "failed", "cancelled", "other"]
 
@@ -69,3 +76,21 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Give up the connection; a later `read` opens a new one."""
+
+
+@runtime_checkable
+class Explaining(Source, Protocol):
+    """A source that can say which tasks stand still.
+
+    Attributes:
+        roster: Who works; `None`: nobody can know.
+    """
+
+    roster: Roster | None
+
+    async def stuck(self, deadline_seconds: float, most: int) -> Findings:
+        """Return what stands still and why, in one snapshot, within *deadline_seconds*; *most* tasks of each cause.
+
+        Raises:
+            DatabaseFault, SourceFault: As `read`.
+        """

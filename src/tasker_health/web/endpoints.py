@@ -21,6 +21,7 @@ from tasker_health.web.past import Past
 from tasker_health.web.people import People
 from tasker_health.web.refusal import FAULT, NOT_ALLOWED, NOT_FOUND, admission, problem
 from tasker_health.web.render import VARY, Answer, encoded, render, rendered
+from tasker_health.web.stuck import StuckEndpoint
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
@@ -60,6 +61,7 @@ class Endpoints:
             f"{self._root}/ready": self._ready,
             f"{self._root}/startup": self._startup,
             f"{self._root}/status": self._status,
+            f"{self._root}/stuck": StuckEndpoint(monitor, gate).answer,
             self._root: People(monitor, gate, history, self._status).answer,
             f"{prefix}/openapi.json": self._document,
         }

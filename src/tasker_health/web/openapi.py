@@ -11,13 +11,14 @@ from msgspec import UnsetType
 from tasker_health.history import History
 from tasker_health.model import DetailedStatusReport, Liveness, Problem, Readiness, Startup, StatusReport
 from tasker_health.settings import CHECK_NAME
+from tasker_health.stuck import StuckReport
 from tasker_health.web.formats.actuator import Actuator, ActuatorHealth
 from tasker_health.web.formats.health_json import HealthDocument, HealthJson
 from tasker_health.web.formats.microprofile import MicroProfileHealth
 from tasker_health.web.negotiation import FORMATS, PAGE, PLAIN
 
 _FORMATS = (HealthDocument, ActuatorHealth, MicroProfileHealth)
-_REPORTS = (Liveness, Readiness, Startup, StatusReport, DetailedStatusReport, Problem, History, *_FORMATS)
+_REPORTS = (Liveness, Readiness, Startup, StatusReport, DetailedStatusReport, Problem, History, StuckReport, *_FORMATS)
 
 _FORMAT = {
     "name": "format",
@@ -71,6 +72,7 @@ def document(prefix: str, *, metrics: bool, history: bool) -> dict[str, Any]:
             f"{prefix}/health/startup": _reads("Has it finished starting?", (Startup,), "Started.", "Starting."),
             f"{prefix}/health/status": status,
             f"{prefix}/health": _as_page_too(status),
+            f"{prefix}/health/stuck": _stuck(),
             **({f"{prefix}/health/history": _history()} if history else {}),
             **({f"{prefix}/metrics": _metrics()} if metrics else {}),
             f"{prefix}/openapi.json": {
@@ -134,6 +136,11 @@ def _any_of(*models: type[Any]) -> dict[str, Any]:
 def _history() -> dict[str, Any]:
     good = {"description": "The last hour, however bad it was."}
     return _always_good("How was the last hour?", good, _content(_any_of(History)))
+
+
+def _stuck() -> dict[str, Any]:
+    good = {"description": "What stands still and why, however much that is, and which sources could not say."}
+    return _always_good("Which tasks stand still, and why?", good, _content(_any_of(StuckReport)))
 
 
 def _metrics() -> dict[str, Any]:

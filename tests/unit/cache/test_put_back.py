@@ -13,7 +13,7 @@ from tasker_health.cache.memory import MemoryCache
 from tasker_health.model import Reason
 
 KEY = canary.secret("signing")
-PLACE = "tasker_health:1:tasker:shop"
+PLACE = "tasker_health:2:tasker:shop"
 DURATION_SECONDS = 15
 
 

@@ -194,7 +194,7 @@ FOREIGN = {
     "a lease": ("invalid", lambda _entry: "0123456789abcdef"),
     "a lease in bytes": ("invalid", lambda _entry: b"0123456789abcdef"),
     "oversized": ("oversized", lambda entry: entry + b" " * MOST_BYTES),
-    "another version": ("version", lambda entry: entry.replace(b"/1 ", b"/2 ", 1)),
+    "another version": ("version", lambda entry: entry.replace(b"/2 ", b"/3 ", 1)),
     "of another source": ("foreign", lambda entry: entry.replace(b"/tasks", b"/tusks", 1)),
     "of another service": ("foreign", lambda entry: entry.replace(b"/tasker/", b"/tusker/", 1)),
     "of another namespace": ("foreign", lambda entry: entry.replace(b"tasker_health/", b"tusker_health/", 1)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasker_health.guard.memory import THREAD
+from tasker_health.guard.memory import DRAINING, THREAD
 
 
 def verdict(rooms):
@@ -153,3 +153,40 @@ def test_a_stall_is_told_once_and_its_end_once(rooms):
     assert [line.partition(" ")[0] for line in rooms.log.lines] == ["WARNING", "INFO"]
     assert rooms.log.lines[0].startswith(f"WARNING process {slot.pid} stalls: no heartbeat for 31.0 s")
     assert rooms.log.lines[1] == f"INFO process {slot.pid} is alive again after 93.0 s"
+
+
+def test_a_worker_that_takes_no_work_is_stalled_though_it_beats(rooms):
+    """It says so itself, and since when; live follows at once, and takes it back when it does."""
+    slot = rooms.memory.take()
+    slot.starve(int(rooms.now) - 300)
+    rooms.look()
+    assert verdict(rooms) == ("worker_stalled", 300)
+    rooms.now += 20
+    slot.beat()
+    rooms.look()
+    assert verdict(rooms) == ("worker_stalled", 320)
+    slot.starve(0)
+    rooms.look()
+    assert verdict(rooms)
+
+
+def test_flags_stay_as_they_are_beside_it(rooms):
+    """A thread's heartbeat stays one, and draining stays said."""
+    slot = rooms.memory.take(THREAD)
+    slot.flag(DRAINING)
+    slot.starve(2**31)
+    assert slot.flags & (THREAD | DRAINING) == THREAD | DRAINING
+    assert slot.starved_since == 2**31
+    slot.starve(0)
+    assert (slot.flags, slot.starved_since) == (THREAD | DRAINING, 0)
+
+
+def test_one_of_two_workers_that_takes_no_work_is_degraded(rooms):
+    """As with a loop that stalls, `all` needs everybody."""
+    rooms.memory.take()
+    rooms.memory.take().starve(int(rooms.now) - 300)
+    rooms.look()
+    assert verdict(rooms)
+    rooms.watch_as(any_stalled=True)
+    rooms.look()
+    assert verdict(rooms) == ("worker_stalled", 300)

@@ -98,11 +98,11 @@ async def test_a_cache_that_hangs_or_is_emptied_costs_only_the_sharing(fleet):
         assert not other.history.is_shared
 
 
-HEAD = b'tasker-health/1 -\n{"owner":"tasker_health/%b/history/30","document":'
+HEAD = b'tasker-health/2 -\n{"owner":"tasker_health/%b/history/30","document":'
 BODY = b'{"written_at":1,"replicas":{},"names":[],"slots":[%b]}}'
 POISON = [
     b"",
-    b"tasker-health/1 -\n{",
+    b"tasker-health/2 -\n{",
     b"tasker-health/99 -\n{}",
     b"x" * (600 * 1024),
     HEAD % b"other" + BODY % b"",

@@ -28,7 +28,9 @@ from tasker_health.model import (
     SourceReport,
     Startup,
     StatusReport,
+    WorkerSummary,
 )
+from tasker_health.work import Blame, SloReport
 
 CANARY = "secret detail of the fault"
 PLAIN = {bool, int, float, datetime, NoneType, msgspec.UnsetType}
@@ -40,11 +42,18 @@ NAMES = {
     (Readiness, "checks"): "names of checks",
     (Startup, "waiting_for"): "names that the application declares",
     (StatusReport, "sources"): "names of sources",
+    (StatusReport, "slos"): "names of objectives",
+    (SloReport, "burn_rates"): "names of windows",
+    (WorkerSummary, "by_engine"): "engines, of a closed list",
     (SourceReport, "tasks_by_state"): "words of ours for an engine's states",
     (SourceReport, "steps_by_state"): "words of ours for an engine's states",
     (SourceReport, "groups"): "names of tasks, where the settings ask for them; and states",
     (Problem, "error"): "words of ours",
     (Problem, "message"): "words of ours",
+    (SourceReport, "queues"): "of queues, by whoever made the application",
+    (Blame, "handler"): "of a function of the application",
+    (Blame, "queue"): "of a queue of the application",
+    (Blame, "version"): "of the application's version",
 }
 """The only fields of anonymous answers that hold text: names from the settings or the code, and words of ours."""
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from tasker_health.assembly import built_in_sources
 from tasker_health.cache import Cache
 from tasker_health.cache.chosen import chosen_cache, sealer_of
 from tasker_health.cache.sealing import Refusal, RefusedError, Sealer
@@ -37,6 +36,7 @@ from tasker_health.errors import CacheFault
 from tasker_health.model import Reason
 from tasker_health.renewal import told_as
 from tasker_health.settings import Settings
+from tasker_health.sources.chosen import built_in_sources
 
 NOT_ASKED = 2
 

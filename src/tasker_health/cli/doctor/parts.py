@@ -17,6 +17,7 @@ PARTS = (
     Registered("pool", f"{_HERE}.pool:look", after=("database",)),
     Registered("migrations", f"{_HERE}.migrations:look", after=("database", "pool")),
     Registered("sources", f"{_HERE}.sources:look", after=("database", "pool")),
+    Registered("workers", f"{_HERE}.workers:look", after=("database", "pool")),
     Registered("cache", f"{_HERE}.cache:look", after=("database", "pool")),
     Registered("access", f"{_HERE}.access:look"),
     Registered("probes", f"{_HERE}.probes:visited"),

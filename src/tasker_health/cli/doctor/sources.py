@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tasker_health.assembly import built_in_sources
 from tasker_health.cli.doctor.findings import (
     SLOW_ANSWERS,
     Finding,
@@ -29,6 +28,7 @@ from tasker_health.errors import DatabaseFault, SourceFault
 from tasker_health.model import CountingMethod, Facts, Reason
 from tasker_health.settings import Settings
 from tasker_health.sources import Source
+from tasker_health.sources.chosen import built_in_sources
 
 _PATIENCE_SECONDS = 12.0
 _AGAIN, _AGAIN_SECONDS = 3, 1.0

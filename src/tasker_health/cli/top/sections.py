@@ -17,6 +17,7 @@ from tasker_health.cli.top.text import bar, cell, clean, count, milliseconds, se
 from tasker_health.history import History
 from tasker_health.meaning import cause_of, remedy_of
 from tasker_health.model import CheckResult, CheckStatus, Reason, SourceReport, StatusReport, SystemStatus
+from tasker_health.work import Urgency
 
 T = TypeVar("T")
 
@@ -65,6 +66,7 @@ def sections_of(snapshot: Snapshot, width: int, elapsed_seconds: float = 0) -> l
             ("tasks", "Tasks by state", lambda: _tasks(report, width)),
             ("hour", "The last hour", lambda: _hour(report, snapshot.history, width)),
             ("waiting", "Retries, blocked and stuck work", lambda: _waiting(report)),
+            *([("slos", "Objectives", lambda: _objectives(report))] if report.slos else []),
             ("sources", "Sources", lambda: _sources(report, width)),
             ("age", "Age and cache", lambda: _age(report, elapsed_seconds)),
         ]
@@ -104,6 +106,16 @@ def _wrong(snapshot: Snapshot) -> Iterator[Text]:
     if not told:
         known = report is not None and ready is not None
         yield Text("Nothing is wrong." if known else "Not known: see the line above.", style="" if known else _WARN)
+
+
+def _objectives(report: StatusReport) -> Iterator[Text]:
+    for name, slo in _first({} if report.slos is UNSET else report.slos):
+        rates = "  ".join(
+            f"{clean(window)} {'?' if rate is None else f'{rate:g}'}" for window, rate in slo.burn_rates.items()
+        )
+        style = {None: "", Urgency.PAGE: f"bold {_BAD}"}.get(slo.firing, _WARN)
+        fires = "" if slo.firing is None else f"  {clean(slo.firing)}"
+        yield Text(f"{clean(name)}  {slo.objective:.4%}  burns {rates}{fires}", style=style)
 
 
 def _trouble(cause: str, remedy: str) -> Iterator[Text]:

@@ -12,6 +12,7 @@ from tasker_health.cli.top.exchange import Answer, NoAnswerError
 from tasker_health.cli.top.text import clean
 from tasker_health.history import History
 from tasker_health.model import Readiness, StatusReport
+from tasker_health.stuck import StuckReport
 
 _OK, _UNAVAILABLE = 200, 503
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY = 401, 403, 404, 429
@@ -88,6 +89,19 @@ def history_of(answer: Answer) -> History | None:
         return _decoded(answer.body, History)
     except TroubleError:
         return None
+
+
+def stuck_of(answer: Answer) -> StuckReport:
+    """Return what stands still by *answer*.
+
+    Raises:
+        TroubleError: It does not say.
+    """
+    if answer.status == _OK:
+        return _decoded(answer.body, StuckReport)
+    raise TroubleError(
+        Trouble.REFUSED if answer.status in {_UNAUTHORIZED, _FORBIDDEN} else Trouble.STRANGE, _told(answer)
+    )
 
 
 def no_answer(error: NoAnswerError) -> TroubleError:

@@ -10,7 +10,7 @@ from tasker_health.cli.trust import Trust, own_server
 from tasker_health.errors import ConfigurationError
 from tasker_health.settings import Settings
 
-_ENDPOINTS = ("status", "ready", "live", "startup", "history")
+_ENDPOINTS = ("status", "ready", "live", "startup", "history", "stuck")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from tasker_health.deploy.rules import AlertRule, Windows
 from tasker_health.deploy.rules.facts import deliveries, facts
+from tasker_health.deploy.rules.objectives import objectives
 from tasker_health.deploy.rules.replicas import answers, replicas
 from tasker_health.deploy.rules.tasks import failures, work
+from tasker_health.deploy.rules.workers import workers
 from tasker_health.settings import HealthSettings
 
 
@@ -21,6 +23,8 @@ def alert_rules(health: HealthSettings, windows: Windows, job: str, by: str) -> 
     return (
         *failures(health, windows, job),
         *work(health, job, by),
+        *workers(job, by),
+        *objectives(job, by),
         *replicas(job, by),
         *answers(windows, job, by),
         *facts(health, job, by),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from tasker_health.sources.dbos import queries
+from tasker_health.sources.dbos import alive_queries, queries
 from tasker_health.sources.dbos.poll import Poll
 from tasker_health.sources.dbos.tables import Keys, Tables
 from tasker_health.sources.dbos.tally import Moves, Tally
@@ -78,3 +78,6 @@ class FullCount:
                 sides[bool(row.is_open)].take(row)
         tally.window.add(sides[False].buckets.items())
         tally.above.buckets = sides[True].buckets
+        window |= dict.fromkeys(("since", "ended_from"), tally.since_minute(now))
+        for row in self._tables.rows(connection, alive_queries.ALL_RECENT, **window):
+            (tally.above if row.is_open else tally).recent.take(row)

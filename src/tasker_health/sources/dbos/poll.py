@@ -6,7 +6,7 @@ from collections import Counter
 
 import sqlalchemy as sa
 
-from tasker_health.sources.dbos import queries
+from tasker_health.sources.dbos import alive_queries, queries
 from tasker_health.sources.dbos.tables import Keys, Tables
 from tasker_health.sources.dbos.tally import Moves, Tally
 
@@ -42,6 +42,9 @@ class Poll:
                 alive[row.status] += row.number
             else:
                 (above if row.is_open else folded).take(row)
+        since = {**values, "since": tally.since_minute(now)}
+        for row in self._tables.rows(connection, alive_queries.RECENT, **since):
+            (above if row.is_open else folded).recent.take(row)
         touched = {row.workflow_uuid for row in self._tables.rows(connection, queries.TOUCHED, **values)}
         stuck = tally.stuck(now - self._stuck_ms)
         self._look_at(connection, tally, touched, stuck, now)
@@ -66,6 +69,10 @@ class Poll:
         running = self._tables.rows(connection, queries.ALL_RUNNING)
         tally.touch_running(list(tally.running), running)
         tally.verified = {row.workflow_uuid for row in running}
+
+    def unchanged(self, connection: sa.Connection, cutoff: int) -> set[str]:
+        """Return what runs and has not changed since *cutoff*, without a tally."""
+        return {row.workflow_uuid for row in self._tables.rows(connection, queries.ALL_RUNNING) if row.last < cutoff}
 
     def _look_at(self, connection: sa.Connection, tally: Tally, touched: set[str], stuck: set[str], now: int) -> None:
         """Look again at the tasks *touched*, and at the *stuck*, for a task may change and not be touched."""

@@ -1,4 +1,4 @@
-"""What is asked of DBOS' tables, as SQL for SQLite and PostgreSQL alike. `docs/sources/dbos.md` says what it means.
+"""What is asked of DBOS' tables, as SQL for SQLite and PostgreSQL alike. `docs/engines/dbos.md` says what it means.
 
 Names in braces are the tables and what the two databases write differently (`tables.py`). `:*_from` are the keys up to
 which the tally has everything, `:*_to` those up to which nothing new can appear: what lies between them is taken in

@@ -14,7 +14,7 @@ from tasker_health.model import Connections, Reason
 KNOWN_VERSIONS = (123, 124, 125)
 """Values of `dbos_migrations.version` whose tables are known here: DBOS 3.3 (123) and 3.4 (125)."""
 
-TABLES = ("workflow_status", "operation_outputs", "dbos_migrations")
+TABLES = ("workflow_status", "operation_outputs", "dbos_migrations", "queues")
 
 _WORDS = {
     "sqlite": {

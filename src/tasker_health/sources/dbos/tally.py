@@ -12,6 +12,7 @@ from tasker_health.errors import SourceFault
 from tasker_health.model import Reason
 from tasker_health.sources.dbos.retried import Retried
 from tasker_health.sources.dbos.tables import Keys
+from tasker_health.sources.recent import MINUTE_MS, Recent, first_minute
 from tasker_health.sources.window import MOST_BUCKETS, Buckets, Ended, Window
 
 SUCCESS = "SUCCESS"
@@ -27,12 +28,14 @@ class Moves:
         tasks: How many tasks are new.
         ended: How many have ended, by state.
         buckets: What ended within the window.
+        recent: What was accepted and has ended lately, minute by minute.
     """
 
     def __init__(self) -> None:
         self.tasks: int = 0
         self.ended: States = Counter()
         self.buckets: Buckets = {}
+        self.recent = Recent()
 
     def take(self, row: Any) -> None:
         """Add a *row* of the queries."""
@@ -52,7 +55,7 @@ class Tally:
         tasks: How many tasks there are.
         ended: How many of them have ended, by state.
         untimed: Those that are not alive, and of which nobody wrote down when they ended, by state.
-        window: What ended lately.
+        window, recent: What ended lately, and what was accepted.
         alive: How many are alive, by state.
         above: What is above the keys.
         running: When each task that runs has last changed, in milliseconds since the epoch.
@@ -66,6 +69,7 @@ class Tally:
         self.width_ms: int = max(1000, math.ceil(window_ms / MOST_BUCKETS))
         self.window_ms = window_ms
         self.window: Window = Window(window_ms / 1000, self.width_ms / 1000)
+        self.recent: Recent = Recent()
         self.tasks: int = 0
         self.ended: States = Counter()
         self.untimed: States = Counter()
@@ -99,10 +103,14 @@ class Tally:
         """Return when the oldest bucket of the window that ends *now* begins."""
         return self.window.first_bucket(now / 1000) * self.width_ms
 
+    def since_minute(self, now: int) -> int:
+        """Return when the minute begins in which the window that ends *now* begins."""
+        return first_minute(now, self.window_ms) * MINUTE_MS
+
     def apart(self) -> Tally:
         """Return a tally of the same, to go on with apart from this one."""
         other = copy(self)
-        other.window = self.window.apart()
+        other.window, other.recent = self.window.apart(), self.recent.apart()
         other.ended, other.untimed, other.alive = self.ended.copy(), self.untimed.copy(), self.alive.copy()
         other.running, other.waiting, other.verified = dict(self.running), dict(self.waiting), set(self.verified)
         other.retried = self.retried.apart()
@@ -119,6 +127,7 @@ class Tally:
         self.tasks += moves.tasks
         self.ended.update(moves.ended)
         self.window.add(moves.buckets.items())
+        self.recent.add(moves.recent)
         self.low = low
 
     def stuck(self, cutoff: int) -> set[str]:
@@ -146,6 +155,8 @@ class Tally:
     def forget(self, now: int) -> None:
         """Let go of what is older than the window."""
         self.window.forget(now / 1000)
+        self.recent.forget(now, self.window_ms)
+        self.above.recent.forget(now, self.window_ms)
         self.retried.forget(self.window.first_bucket(now / 1000))
 
 

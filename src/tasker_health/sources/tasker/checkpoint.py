@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tasker_health.sources.recent import Kind
 from tasker_health.sources.tasker.changes import Changes
 from tasker_health.sources.tasker.marks import Ids, Marks
 from tasker_health.sources.tasker.reader import State, Wanted
@@ -20,7 +21,7 @@ from tasker_health.sources.window import Ended
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _PERIOD_SECONDS = 60.0
 
 
@@ -37,7 +38,10 @@ class _Kept(msgspec.Struct, forbid_unknown_fields=True):
     running: dict[int, float]
     failing: list[Failing]
     settled: dict[int, Settled]
-    blocked: int
+    blocked: list[int]
+    arrived: dict[int, int]
+    ended: list[tuple[int, int]]
+    outcomes: list[tuple[Kind, int, int]]
     oldest_pending: tuple[int, float] | None
     pending_from: int
 
@@ -109,7 +113,13 @@ def _kept(state: State, wanted: Wanted) -> _Kept:
         running=tally.running,
         failing=list(tally.failing.values()),
         settled=tally.settled,
-        blocked=tally.blocked,
+        blocked=sorted(tally.blocked),
+        arrived=dict(tally.recent.arrived),
+        ended=[(minute, number) for (minute, _), number in tally.recent.ended.items()],
+        outcomes=[
+            (kind, tally.recent.completed[kind], tally.recent.failed[kind])
+            for kind in tally.recent.completed.keys() | tally.recent.failed.keys()
+        ],
         oldest_pending=tally.oldest_pending,
         pending_from=tally.pending_from,
     )
@@ -124,5 +134,10 @@ def _state(kept: _Kept, wanted: Wanted) -> State:
     tally.window.add(kept.buckets.items())
     tally.running, tally.settled = kept.running, kept.settled
     tally.failing = {step.step_id: step for step in kept.failing}
-    tally.blocked, tally.oldest_pending, tally.pending_from = kept.blocked, kept.oldest_pending, kept.pending_from
+    tally.oldest_pending, tally.pending_from = kept.oldest_pending, kept.pending_from
+    tally.blocked = frozenset(kept.blocked)
+    tally.recent.arrived.update(kept.arrived)
+    tally.recent.ended.update({(minute, None): number for minute, number in kept.ended})
+    tally.recent.completed.update({kind: completed for kind, completed, _ in kept.outcomes if completed})
+    tally.recent.failed.update({kind: failed for kind, _, failed in kept.outcomes if failed})
     return State(tally, Marks(), Changes(kept.seen, tally.low))

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tasker_health.sources.tasker import queries
+from tasker_health.sources.tasker import late_queries, queries
 from tasker_health.sources.tasker.marks import Ids
 from tasker_health.sources.tasker.poll import Poll, ended_of, failing_of, touch_steps
 from tasker_health.sources.tasker.relations import Relations
@@ -46,6 +46,9 @@ class FullCount:
         steps = touch_steps(tally, rows(connection, queries.ALL_ENDED_STEPS, **window))
         ended, _ = ended_of(rows(connection, queries.ALL_ENDED_TASKS, **window), steps)
         tally.window.add(ended.items())
+        for row in rows(connection, late_queries.ALL_LATELY, **window, since=tally.since_minute(now)):
+            if not row.open:
+                tally.recent.take(row)
         tally.running = {row.task_id: row.last for row in rows(connection, queries.ALL_RUNNING)}
         tally.failing = failing_of(rows(connection, queries.ALL_FAILING))
         tally.blocked = self._poll.blocked(connection, tally)

@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tasker_health.sources.tasker import queries
+from tasker_health.sources.recent import Recent
+from tasker_health.sources.tasker import late_queries, queries
 from tasker_health.sources.tasker.marks import Ids
 from tasker_health.sources.tasker.relations import Relations
 from tasker_health.sources.tasker.tally import Counts, Failing, Moves, Settled, Tally
@@ -28,13 +29,17 @@ class Polled:
         ended: What has ended lately and is not settled, by bucket.
         rows: How many rows have become visible since the full count.
         firsts: How many of them were the first transition of their entity.
+        recent: What was accepted and has ended lately and is not settled.
     """
 
-    def __init__(self, counts: Counts, ended: Buckets, rows: int = 0, firsts: int = 0) -> None:
+    def __init__(
+        self, counts: Counts, ended: Buckets, rows: int = 0, firsts: int = 0, recent: Recent | None = None
+    ) -> None:
         self.counts = counts
         self.ended = ended
         self.rows = rows
         self.firsts = firsts
+        self.recent = recent or Recent()
 
 
 class Poll:
@@ -80,12 +85,17 @@ class Poll:
         low = tally.low
         folded, above = self.moves(connection, low, settled)
         ended: Sides = ({}, {})
+        recent = (Recent(), Recent())
         if folded or above or edited:
             ended = self._look_at_what_was_touched(connection, tally, low, settled, now)
+            values = {**_ids(low, settled), "since": tally.since_minute(now)}
+            for row in self._relations.rows(connection, late_queries.LATELY, **values):
+                recent[row.open].take(row)
         if folded or settled != low:
-            tally.fold(low, settled, folded, ended[False])
+            tally.fold(low, settled, folded, ended[False], recent[False])
         tally.forget(now)
-        return Polled(tally.counts.plus(above), ended[True], tally.rows + above.rows, tally.firsts + above.firsts)
+        rows, firsts = tally.rows + above.rows, tally.firsts + above.firsts
+        return Polled(tally.counts.plus(above), ended[True], rows, firsts, recent[True])
 
     def _look_at_what_was_touched(
         self, connection: sa.Connection, tally: Tally, low: Ids, settled: Ids, now: float
@@ -104,10 +114,11 @@ class Poll:
         tasks = rows(connection, queries.ENDED_TASKS, **ids)
         return ended_of(tasks, touch_steps(tally, rows(connection, queries.ENDED_STEPS, known=known, **ids)))
 
-    def blocked(self, connection: sa.Connection, tally: Tally) -> int:
-        """Return how many of the tasks with a step that has failed for good cannot move by themselves."""
+    def blocked(self, connection: sa.Connection, tally: Tally) -> frozenset[int]:
+        """Return those of the tasks with a step that has failed for good cannot move by themselves."""
         tasks = sorted({step.task_id for step in tally.failing.values() if step.final})
-        return int(self._relations.rows(connection, queries.BLOCKED, tasks=tasks)[0][0]) if tasks else 0
+        rows = self._relations.rows(connection, queries.BLOCKED, tasks=tasks) if tasks else ()
+        return frozenset(row.task_id for row in rows)
 
     def _find_oldest_pending(self, connection: sa.Connection, tally: Tally, low: Ids) -> None:
         rows, ids = self._relations.rows, _ids(low, low)

@@ -1,4 +1,4 @@
-"""What is asked of Tasker's tables. `docs/sources/tasker.md` says what each figure means.
+"""What is asked of Tasker's tables. `docs/engines/tasker.md` says what each figure means.
 
 Names in braces are the tables. `:low_*` are the ids up to which the tally has everything, `:settled_*` those up to
 which nothing new can appear: rows between them are taken in for good, rows above are looked at again next time.
@@ -216,7 +216,7 @@ ALL_FAILING = _FAILING
 
 # Of the tasks with a step that has failed for good: those of which no step can move.
 BLOCKED = f"""
-SELECT count(*) FROM unnest(CAST(:tasks AS bigint[])) AS b(task_id) WHERE NOT EXISTS (
+SELECT b.task_id FROM unnest(CAST(:tasks AS bigint[])) AS b(task_id) WHERE NOT EXISTS (
     SELECT 1 FROM {{steps}} s
         LEFT JOIN {{step_transitions}} n ON n.workflow_step_id = s.workflow_step_id AND n.most_recent
     WHERE s.task_id = b.task_id AND (

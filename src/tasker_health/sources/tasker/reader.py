@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import lt
+from typing import Any
 
 import sqlalchemy as sa
 from msgspec.structs import replace
 
 from tasker_health.model import CountingMethod, Facts
 from tasker_health.sources.reader import Counted, Reading, Verified
-from tasker_health.sources.tasker import queries
+from tasker_health.sources.tasker import late_queries, queries
 from tasker_health.sources.tasker.changes import Changes
-from tasker_health.sources.tasker.figures import facts_of, groups_of
+from tasker_health.sources.tasker.figures import facts_of, groups_of, standing_of
 from tasker_health.sources.tasker.full_count import FullCount
 from tasker_health.sources.tasker.marks import Ids, Marks
 from tasker_health.sources.tasker.poll import NEVER, Poll, Polled
 from tasker_health.sources.tasker.relations import Look, Relations
 from tasker_health.sources.tasker.tally import Tally
+from tasker_health.work import Cause, Findings, StuckTask
 
 _PAUSES = 25
 _PAUSE = "SELECT pg_catalog.pg_sleep(0.02)"
@@ -67,6 +69,7 @@ class Reader:
         self._poll = Poll(self._relations, by_group=by_group)
         self._count = FullCount(self._relations, wanted.window_seconds, by_group=by_group)
         self._names: dict[int, str] = {}
+        self._handlers: dict[str, str] = {}
         self._marks = Marks()
         self._marked: Look | None = None
 
@@ -103,6 +106,23 @@ class Reader:
         by_tally = self._facts(connection, apart, polled, look, CountingMethod.TALLY)
         return Verified(by_tally, *self._counted(connection, look, state.marks, apart.low))
 
+    def explain(self, connection: sa.Connection, state: State | None, seconds: float, most: int) -> Findings:
+        """Return what stands still in one snapshot, at most *most* tasks of each cause; *state* is left as it is."""
+        look = self._relations.look(connection)
+        self._begin_snapshot(connection, seconds, queries.POLL if state else "")
+        if state is None:
+            tally = self._count.run(connection, NEVER, look.now)
+        else:
+            tally = state.tally.apart()
+            self._poll.run(connection, tally, tally.low, look.now, edited=True)
+        standing = standing_of(tally, look.now - self._wanted.stuck_after_seconds)
+        tasks: list[StuckTask] = []
+        for cause, ids in standing.items():
+            rows = self._relations.rows(connection, late_queries.NAMED, tasks=ids) if ids else []
+            named = [_named(row, cause, tally.running.get(row.task_id, row.changed)) for row in rows]
+            tasks += sorted(named, key=lambda task: (task.since or 0, int(task.id)))[:most]
+        return Findings(tasks=tuple(tasks), causes={cause: len(ids) for cause, ids in standing.items()})
+
     def _counted(self, connection: sa.Connection, look: Look, marks: Marks, low: Ids) -> tuple[Facts, State]:
         """Count everything, and go on from the ids *low* with a poll in the same snapshot."""
         state = State(self._count.run(connection, low, look.now), marks, Changes(look.seen, look.highest, look.counted))
@@ -138,18 +158,31 @@ class Reader:
         self, connection: sa.Connection, tally: Tally, polled: Polled, look: Look, method: CountingMethod
     ) -> Facts:
         wanted = self._wanted
-        facts = facts_of(tally, polled.counts, polled.ended, look.now, wanted.stuck_after_seconds, look.connections)
+        self._learn_handlers(connection, tally, polled)
+        facts = facts_of(tally, polled, look.now, wanted.stuck_after_seconds, self._handlers)
         groups = None
         if wanted.breakdown != "none":
             self._learn_names(connection, polled)
             groups = groups_of(polled.counts, self._names, wanted.most_groups)
-        return replace(facts, groups=groups, method=method)
+        return replace(facts, groups=groups, method=method, connections=look.connections)
+
+    def _learn_handlers(self, connection: sa.Connection, tally: Tally, polled: Polled) -> None:
+        counted = (tally.recent.completed, tally.recent.failed, polled.recent.completed, polled.recent.failed)
+        if any(kind.handler not in self._handlers for counts in counted for kind in counts):
+            self._handlers |= {
+                str(row.id): row.task or "unknown" for row in self._relations.rows(connection, queries.NAMES)
+            }
 
     def _learn_names(self, connection: sa.Connection, polled: Polled) -> None:
         if any(group not in self._names for group, _ in polled.counts.tasks if group is not None):
             by = "namespace" if self._wanted.breakdown == "namespaces" else "task"
             for row in self._relations.rows(connection, queries.NAMES):
                 self._names[row.id] = getattr(row, by) or "unknown"
+
+
+def _named(row: Any, cause: Cause, since: float) -> StuckTask:
+    state = "running" if row.state == "in_progress" else "pending"
+    return StuckTask(id=str(row.task_id), cause=cause, state=state, name=row.name, since=since)
 
 
 def can_tally(look: Look) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tasker_health.errors import SourceFault
 from tasker_health.model import Reason
 from tasker_health.sources import State
+from tasker_health.sources.recent import MINUTE_MS, Recent, first_minute
 from tasker_health.sources.tasker.marks import Ids
 from tasker_health.sources.window import Buckets, Window
 
@@ -132,7 +133,8 @@ class Tally:
         window: What ended lately.
         running: When each task that is in progress has last changed, in seconds since the epoch.
         failing: Steps in error of tasks that are alive, by their ids.
-        blocked: How many tasks cannot move by themselves.
+        blocked: Tasks that cannot move by themselves.
+        recent: What was accepted and has ended lately, minute by minute.
         rows, firsts: How many rows were folded in, and how many of them were the first transition of their entity.
         settled: Steps that had failed before and have settled within the window, by their ids.
         oldest_pending: Id and creation (seconds since the epoch) of the pending task with the smallest id.
@@ -145,22 +147,32 @@ class Tally:
         self.window: Window = Window(window_seconds)
         self.running: dict[int, float] = {}
         self.failing: dict[int, Failing] = {}
-        self.blocked = 0
+        self.blocked: frozenset[int] = frozenset()
+        self.recent: Recent = Recent()
         self.rows: int = 0
         self.firsts: int = 0
         self.settled: dict[int, Settled] = {}
         self.oldest_pending: tuple[int, float] | None = None
         self.pending_from = 0
 
+    @property
+    def window_ms(self) -> int:
+        """The window, in milliseconds."""
+        return round(self.window.seconds * 1000)
+
+    def since_minute(self, now: float) -> float:
+        """Return when the minute begins in which the window that ends *now* begins, in seconds since the epoch."""
+        return first_minute(round(now * 1000), self.window_ms) * MINUTE_MS / 1000
+
     def apart(self) -> Tally:
         """Return a tally of the same, to go on with apart from this one."""
         other = copy(self)
         other.counts = self.counts.copy()
-        other.window = self.window.apart()
+        other.window, other.recent = self.window.apart(), self.recent.apart()
         other.running, other.failing, other.settled = dict(self.running), dict(self.failing), dict(self.settled)
         return other
 
-    def fold(self, since: Ids, low: Ids, moves: Moves, ended: Buckets) -> None:
+    def fold(self, since: Ids, low: Ids, moves: Moves, ended: Buckets, recent: Recent) -> None:
         """Take in for good what happened from the ids *since* up to the ids *low*.
 
         Raises:
@@ -172,6 +184,7 @@ class Tally:
         self.rows += moves.rows
         self.firsts += moves.firsts
         self.window.add(ended.items())
+        self.recent.add(recent)
         self.low = low
 
     def touch_tasks(self, touched: Iterable[int], running: Iterable[tuple[int, float]]) -> None:
@@ -189,6 +202,7 @@ class Tally:
     def forget(self, now: float) -> None:
         """Let go of what is older than the window."""
         self.window.forget(now)
+        self.recent.forget(round(now * 1000), self.window_ms)
         first = self.window.first_bucket(now) * self.window.bucket_seconds
         for step_id in [step_id for step_id, settled in self.settled.items() if settled.at < first]:
             del self.settled[step_id]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
@@ -13,11 +13,13 @@ from tasker_health.history import History
 from tasker_health.markup import Markup
 from tasker_health.model import DetailedStatusReport, Readiness, StatusReport
 from tasker_health.single_flight import SingleFlight
+from tasker_health.slo import WINDOWS
 from tasker_health.web.page.elements import figures, mark, section, table, table_pieces, text, with_unit
 from tasker_health.web.page.frame import framed
 from tasker_health.web.page.pictures import Pictures, bars_of, hour_of
 from tasker_health.web.page.trouble import wrong
 from tasker_health.web.render import Answer
+from tasker_health.work import SloReport
 
 _LEAST_REFRESH_SECONDS = 5
 _REFRESH_SECONDS = 15
@@ -131,6 +133,8 @@ def _parts(shown: Shown, checks: Markup, pictures: Pictures) -> Iterator[str]:
     yield section("tasks", "Tasks by state", bars_of(report), figures(health, _TASKS))
     yield hour_of(pictures)
     yield section("waiting", "Retry queue, blocked and stuck work", figures(health, _WAITING), pictures.queues)
+    if report.slos:
+        yield section("slos", "Objectives", _objectives(report.slos))
     yield section("performance", "Performance", figures(report.performance_metrics))
     if report.sources:
         yield section("sources", "Sources", _sources(report))
@@ -210,6 +214,15 @@ def _sources(report: StatusReport) -> Markup:
     ]
     headings = ("Source", "Status", "Reason", "Tasks", "Running", "Failed", "Read at")
     return table("sources", "Sources of tasks", headings, rows)
+
+
+def _objectives(slos: Mapping[str, SloReport]) -> Markup:
+    rows = [
+        (name, f"{slo.objective:.4%}", *slo.burn_rates.values(), slo.budget_left, slo.firing, slo.since)
+        for name, slo in slos.items()
+    ]
+    headings = ("Objective", "Of the work", *(f"Burn {window}" for window in WINDOWS), "Budget left", "Fires", "Since")
+    return table("slos", "How fast the failures that are borne are used up", headings, rows)
 
 
 def _details(report: DetailedStatusReport) -> Markup:

@@ -10,7 +10,6 @@ import pytest
 import canary
 from fakes import facts_of, settings_of
 from loop import in_loop
-from tasker_health.assembly import built_in_sources
 from tasker_health.cache import Held
 from tasker_health.cache.chosen import sealer_of, shared_cache
 from tasker_health.cache.memory import MemoryCache
@@ -22,6 +21,7 @@ from tasker_health.clock import SystemClock
 from tasker_health.errors import CacheFault
 from tasker_health.model import Reason
 from tasker_health.renewal import told_as
+from tasker_health.sources.chosen import built_in_sources
 
 TERM_SECONDS = 0.2
 KEY = canary.secret("signing")
@@ -342,7 +342,7 @@ class TestEntries:
         [
             (b"somebody else's", "invalid"),
             (b"tasker-health/9 -\n{}", "version"),
-            (b"tasker-health/1 -\n{}", "signature"),
+            (b"tasker-health/2 -\n{}", "signature"),
             (b"x" * 600_000, "oversized"),
         ],
     )
