@@ -28,8 +28,6 @@ _FIRST_SECONDS = 0.5
 _STALE_PERIODS = 3
 """A reading that is older than so many periods says nothing any more."""
 
-_MISSING_SECONDS = 60.0
-"""So long nobody is known where nothing was ever written, before it is asked again."""
 
 _ASKED_SECONDS = 120.0
 """So long after somebody has asked, heartbeats are still read every half period."""

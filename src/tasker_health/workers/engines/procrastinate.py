@@ -55,6 +55,7 @@ class ProcrastinateAttachment:
         self._app = app
         self._record = WorkRecord()
         self._worker: Any = None
+        self._begins: Callable[[], None] = _nothing
 
     def attach(self, life: Life) -> None:
         """Have *life* begin and end with each worker of the app."""
@@ -67,11 +68,20 @@ class ProcrastinateAttachment:
 
         async def run(**options: Any) -> None:
             self._worker = None
-            beginning = asyncio.create_task(self._begin(life))
+            has_begun = False
+
+            def begin() -> None:
+                nonlocal has_begun
+                if not has_begun:
+                    has_begun = True
+                    life.begin(asyncio.get_running_loop())
+
+            self._begins = begin
+            beginning = asyncio.create_task(self._begin_in_time())
             try:
                 await runs(**options)
             finally:
-                has_begun = beginning.done() and not beginning.cancelled()
+                self._begins = _nothing
                 beginning.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait({beginning})
@@ -117,14 +127,18 @@ class ProcrastinateAttachment:
             found = connection.execute(_WAITING, values).fetchone()
         return None if found is None else int(found[0] if not isinstance(found, dict) else found["count"])
 
-    async def _begin(self, life: Life) -> None:
+    async def _begin_in_time(self) -> None:
         """Begin when the worker has its id: what a beat says of its owner is asked once."""
         while self._worker is None or self._worker.worker_id is None:  # noqa: ASYNC110 -- it tells nobody
             await asyncio.sleep(_LOOK_SECONDS)
-        life.begin(asyncio.get_running_loop())
+        self._begins()
 
     async def _around(self, call_next: Callable[[], Awaitable[Any]], context: Any, _worker: Any) -> Any:
-        """Note the beginning and the end of a job; whoever is aborted has not done it well."""
+        """Note the beginning and the end of a job; whoever is aborted has not done it well.
+
+        The first job may compute in the loop, which then turns no more: the life has begun before it.
+        """
+        self._begins()
         job, key = context.job, object()
         self._record.begin(key, str(job.id), job.task_name, job.queue)
         failed = True
@@ -134,6 +148,10 @@ class ProcrastinateAttachment:
         finally:
             self._record.end(key, failed=failed)
         return result
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def attachment_of(it: Any) -> ProcrastinateAttachment:

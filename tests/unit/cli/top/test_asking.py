@@ -170,7 +170,7 @@ async def test_a_history_that_hangs_takes_nothing_else_away(answering):
     """The status is shown all the same."""
     server = answering(status=STATUS, ready=READY)
     server.answers["history"] = lambda _: server.ended.wait(30)
-    snapshot = await asked(server, patience_seconds=0.5)
+    snapshot = await asked(server, patience_seconds=5)
     assert (snapshot.trouble, snapshot.history) == (None, None)
     assert snapshot.status is not None
 
