@@ -25,6 +25,7 @@ from servers import sync_url, wait_until
 from tasker_health.database import Database
 from tasker_health.model import Connections, Facts
 from tasker_health.sources.dbos import DbosSource, reader, table_names
+from tasker_health.work import Cause
 
 APPLICATION = Path(__file__).parent / "dbos_application.py"
 WINDOW_SECONDS = 3600
@@ -99,7 +100,10 @@ def _recount(url: str) -> Facts:
 def test_figures_of_real_work_survive_a_kill_and_follow_a_recovery(url: str, read: Callable[[], Facts], tmp_path: Path):
     """Every state is seen in what DBOS writes; a dead worker's task is stuck, a sleeping one is not."""
     with _application(url, tmp_path / "first.log"):
-        facts = wait_until(lambda: (now := read()).stuck and now, "the hanging workflow is stuck")
+        facts = wait_until(
+            lambda: (now := read()).stuck and (now.causes or {}).get(Cause.NOT_TAKEN) == 2 and now,
+            "the hanging workflow is stuck, and what was queued last has waited for as long",
+        )
         assert facts == _recount(url)
         # 4 naps and the like run; of the queue, two wait for the nap before them, and one for its time.
         assert (facts.pending, facts.running, facts.completed, facts.failed) == (3, 4, 5, 1)
