@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import msgspec
+import pytest
 import sqlalchemy as sa
 from hypothesis.strategies import SearchStrategy
 
@@ -23,6 +25,9 @@ STUCK_AFTER_SECONDS = 900
 
 class Backend(ABC):
     """An engine's real tables in a real database, written to as the engine would.
+
+    What is said here of tables, rows and statements holds for an engine in another store of its keys, queues and
+    questions: such a subclass says what a statement is (`before_each_statement`) and what a write (`refused_write`).
 
     Attributes:
         histories: Strategy of whatever an engine may have left in its tables.
@@ -104,6 +109,37 @@ class Backend(ABC):
     def locked(self) -> AbstractContextManager[None]:
         """Keep every reader out for a while."""
 
-    @abstractmethod
     def a_write(self) -> str:
         """Return a statement that would change a table."""
+        raise TypeError(f"{type(self).__name__} has no statements; it says itself what is refused")
+
+    def tasks_in(self, raw: Rows) -> int:
+        """Return how many tasks *raw* has."""
+        return len(raw[self.task_table])
+
+    @contextlib.contextmanager
+    def before_each_statement(self, act: Callable[[Any], None]) -> Iterator[None]:
+        """Call *act* with the connection before each query of whoever reads meanwhile, but not of its own."""
+        acting = False
+
+        def hook(connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:
+            nonlocal acting
+            if acting or not statement.lstrip().startswith(("SELECT", "WITH")):
+                return
+            acting = True
+            act(connection)
+            acting = False
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", hook)
+        try:
+            yield
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", hook)
+
+    def refused_write(self, connection: Any) -> str:
+        """Try a write over the *connection* of whoever reads; return with what words the server refused it."""
+        attempt = connection.begin_nested()
+        with pytest.raises(sa.exc.DBAPIError) as caught:
+            connection.exec_driver_sql(self.a_write())
+        attempt.rollback()
+        return str(caught.value.orig)

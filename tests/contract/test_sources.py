@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,7 +107,7 @@ def _agree(made: Backend, read: Callable[[], Facts], history: Rows) -> Facts:
     facts = read()
     raw = made.raw()
     assert made.differences(facts, raw, now_ms) == {}
-    assert facts.total == len(raw[made.task_table])
+    assert facts.total == made.tasks_in(raw)
     return facts
 
 
@@ -187,31 +186,25 @@ class TestSnapshot:
         now_ms = backend.now_ms()
         moments = [backend.raw()]
 
-        def write(_connection: sa.Connection) -> None:
+        def write(_asker: Any) -> None:
             prefix = f"{len(moments)}-"
             backend.write(backend.renamed(backend.lively, prefix), now_ms)
             moments.append(backend.raw())
 
-        with _before_each_statement(write):
-            facts = read(backend.source())
+        source = backend.source()
+        with backend.before_each_statement(write):
+            facts = read(source)
         assert len(moments) > backend.least_statements
         assert {} in [backend.differences(facts, raw, now_ms) for raw in moments]
 
     def test_is_read_only(self, backend: Backend, read: Read):
-        """The database itself refuses a write on the connection that reads; nothing is changed by a reading."""
+        """The server itself refuses a write to whoever reads; nothing is changed by a reading."""
         backend.write(backend.lively, backend.now_ms())
         before = backend.raw()
         refused = []
-
-        def write(connection: sa.Connection) -> None:
-            attempt = connection.begin_nested()
-            with pytest.raises(sa.exc.DBAPIError) as caught:
-                connection.exec_driver_sql(backend.a_write())
-            attempt.rollback()
-            refused.append(str(caught.value.orig))
-
-        with _before_each_statement(write):
-            read(backend.source())
+        source = backend.source()
+        with backend.before_each_statement(lambda asker: refused.append(backend.refused_write(asker))):
+            read(source)
         assert len(refused) >= backend.least_statements
         assert all("read-only" in text or "readonly" in text for text in refused), refused[0]
         assert backend.raw() == before
@@ -221,7 +214,7 @@ class TestSnapshot:
         source = backend.source()
         assert read(source).total == 0
         backend.write(backend.lively, backend.now_ms())
-        assert read(source).total == len(backend.lively[backend.task_table])
+        assert read(source).total == backend.tasks_in(backend.raw())
 
 
 class TestFaults:
@@ -272,21 +265,3 @@ def _fault(read: Read, source: Source, deadline_seconds: float = 30) -> Reason:
     with pytest.raises((DatabaseFault, SourceFault)) as caught:
         read(source, deadline_seconds)
     return caught.value.reason
-
-
-@contextlib.contextmanager
-def _before_each_statement(act: Callable[[sa.Connection], None]) -> Iterator[None]:
-    """Call *act* before each query of whoever reads meanwhile, but not before those of its own."""
-    acting = False
-
-    def hook(connection: sa.Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        nonlocal acting
-        if acting or not statement.lstrip().startswith(("SELECT", "WITH")):
-            return
-        acting = True
-        act(connection)
-        acting = False
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", hook)
-    yield
-    sa.event.remove(sa.Engine, "before_cursor_execute", hook)
